@@ -1,0 +1,3 @@
+"""mediakit: the command line for local AI media models."""
+
+__version__ = "0.1.0"

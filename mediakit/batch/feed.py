@@ -1,0 +1,77 @@
+"""The next item, without ever waiting: from a list, or from a stream read on a thread."""
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from mediakit.batch.item import Item
+from mediakit.errors import MediakitError
+
+# A stream is read this many items ahead.
+STREAM_AHEAD = 64
+
+
+class Feed(Protocol):
+    """`next` gives an item, or None: then `ended` tells whether there will be more."""
+
+    ended: bool
+
+    def next(self) -> Item | None: ...
+
+    def wait(self, seconds: float) -> None:
+        """Return when `next` may have something, or after `seconds`."""
+
+
+class ListFeed:
+    """Items that are all known."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = iter(items)
+        self.ended = False
+
+    def next(self) -> Item | None:
+        item = next(self._items, None)
+        self.ended = item is None
+        return item
+
+    def wait(self, seconds: float) -> None:
+        return
+
+
+class StreamFeed:
+    """Items that come when they come; the reading thread ends with the process."""
+
+    def __init__(self, items: Iterator[Item]) -> None:
+        self._queue: queue.Queue[Item | MediakitError | None] = queue.Queue(STREAM_AHEAD)
+        self._head: list[Item | MediakitError | None] = []
+        self.ended = False
+        threading.Thread(target=self._read, args=(items,), daemon=True).start()
+
+    def _read(self, items: Iterator[Item]) -> None:
+        try:
+            for item in items:
+                self._queue.put(item)
+            self._queue.put(None)
+        except MediakitError as e:
+            self._queue.put(e)
+
+    def next(self) -> Item | None:
+        """MediakitError if the stream itself is not usable."""
+        if self.ended:
+            return None
+        try:
+            item = self._head.pop() if self._head else self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        if isinstance(item, MediakitError):
+            raise item
+        self.ended = item is None
+        return item
+
+    def wait(self, seconds: float) -> None:
+        if not self._head and not self.ended:
+            try:
+                self._head.append(self._queue.get(timeout=seconds))
+            except queue.Empty:
+                return

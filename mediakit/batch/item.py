@@ -1,0 +1,73 @@
+"""The unit of work: what an input is, and what an item is once it has a name and a recipe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mediakit.batch.files import FileState
+from mediakit.errors import MediakitError
+from mediakit.models.spec import ModelSpec
+from mediakit.params import Params
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An input before it has an output name.
+
+    `path` is as the user gave it (surrogateescape for bytes that are not UTF-8), `relative` is
+    below the directory it was found in, `row` the Params that a list set for it, `data` the
+    bytes themselves when they came through standard input, `upstream` the ids of the records it
+    came from. `error` is set when the list's line could not be understood.
+    """
+
+    path: str
+    relative: str
+    row: Row | None = None
+    data: bytes | None = None
+    upstream: tuple[str, ...] = ()
+    error: MediakitError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that the result depends on but the input's content; shared by items of equal Params."""
+
+    params: Params
+    given: tuple[str, ...]
+    models: Mapping[str, ModelSpec]
+    hash: str
+
+
+@dataclass(slots=True)
+class Item:
+    """One piece of work: `key` names it in its output directory on every machine.
+
+    `output` is the path of the primary output as the user would write it, None for standard
+    output.
+    """
+
+    key: str
+    source: Source
+    output: str | None
+    recipe: Recipe | None
+    error: MediakitError | None = None
+
+
+@dataclass(slots=True)
+class Decoded:
+    """An item's input in memory; `media` must have `nbytes`."""
+
+    media: Any
+    inputs: tuple[FileState, ...]
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Made:
+    """What encoding says of the files it wrote: media type, the task's own result, warnings."""
+
+    media_type: str
+    result: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)

@@ -1,0 +1,30 @@
+"""Results come out in the order of the inputs, as soon as all before them are out."""
+
+import threading
+from collections.abc import Callable
+
+Say = Callable[[], None]
+
+
+class InOrder:
+    """Numbered tickets; what is handed in for a ticket is said after all earlier ones."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Say | None] = {}
+        self._given = self._next = 0
+
+    def ticket(self) -> int:
+        with self._lock:
+            self._given += 1
+            return self._given - 1
+
+    def put(self, ticket: int, say: Say | None) -> None:
+        """`say` is called here or by whoever hands in the ticket before; None says nothing."""
+        with self._lock:
+            self._waiting[ticket] = say
+            while self._next in self._waiting:
+                ready = self._waiting.pop(self._next)
+                self._next += 1
+                if ready:
+                    ready()

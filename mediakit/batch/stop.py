@@ -1,0 +1,52 @@
+"""When a batch must end early, and with which exit status: a signal, a fault of the place."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from mediakit.errors import ExitStatus
+
+SIGNALS = {
+    signal.SIGINT: ExitStatus.INTERRUPTED,
+    signal.SIGTERM: ExitStatus.TERMINATED,
+    signal.SIGHUP: ExitStatus.HANGUP,
+}
+
+
+class Stop:
+    """Set once, by whoever comes first; true from then on."""
+
+    def __init__(self) -> None:
+        self.status: ExitStatus | None = None
+
+    def __bool__(self) -> bool:
+        return self.status is not None
+
+    def set(self, status: ExitStatus) -> None:
+        # no lock: a signal's code runs on top of whatever would hold it
+        if self.status is None:
+            self.status = status
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """The first signal ends the batch after the step it is at; a second one at once.
+
+        A signal that was ignored when the process began (nohup) stays ignored.
+        """
+
+        def caught(number: int, frame: FrameType | None) -> None:
+            if self.status is not None:
+                os._exit(128 + number)  # safe at any moment: files appear by rename only
+            self.status = SIGNALS[signal.Signals(number)]
+
+        before = {}
+        for number in SIGNALS:
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, caught)
+        try:
+            yield
+        finally:
+            for number, old in before.items():
+                signal.signal(number, old)

@@ -1,0 +1,103 @@
+"""What a task supplies to the batch: its options, and how an item is decoded, made, encoded."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mediakit import params as options
+from mediakit.batch.item import Decoded, Item, Made
+from mediakit.errors import UserError
+from mediakit.models.cache import ModelCache
+from mediakit.models.store import Store
+
+# Called by engines with the share of the running batch that is done, 0 to 1; may raise Stopped.
+Emit = Callable[[float], None]
+
+
+class Task(ABC):
+    """One of mediakit's tasks, ready to work; `decode` and `encode` run on threads of their own.
+
+    `result_version` is raised whenever the same Params come to give another result, so that
+    files made before are made again.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]  # one line, for help
+    Params: ClassVar[type[options.Params]]
+    Execution: ClassVar[type[options.Execution]]
+    result_version: ClassVar[int] = 1
+    input_role: ClassVar[str] = "image"
+    extra: ClassVar[str]  # of pyproject.toml
+    packages: ClassVar[tuple[str, ...]]  # import names that the extra brings
+    suffixes: ClassVar[frozenset[str]]  # of files that a directory yields, lower case, with dot
+    batch_size: int = 1  # how many items `compute` takes at once
+    load_seconds: float = 0.0  # that `compute` has spent on loading models so far
+
+    def __init__(self, execution: options.Execution, store: Store, cache: ModelCache) -> None:
+        self.execution = execution
+        self.store = store
+        self.cache = cache
+
+    @classmethod
+    @abstractmethod
+    def model_names(cls, params: Any) -> Mapping[str, str]:
+        """The models that an item with these Params needs: role -> name or path."""
+
+    @classmethod
+    @abstractmethod
+    def suffix(cls, name: str, params: Any) -> str:
+        """The suffix of the default output of an input of that name, with its dot."""
+
+    @classmethod
+    def check_output(cls, name: str, params: Any) -> None:
+        """UserError if an output of that name can't be what the Params ask for."""
+
+    @classmethod
+    def check_useful(cls, given: Any, outputs: list[str]) -> None:
+        """UserError("useless_option") for a Param that would do nothing for all these outputs.
+
+        `given` holds the names of Params that the user set for all items, with their values.
+        """
+
+    @classmethod
+    def sniff(cls, head: bytes) -> bool:
+        """Whether bytes on standard input are one of this task's files, not a list of names."""
+        return False
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Choose the device; called once, before the first item. UserError if it can't be had."""
+
+    @abstractmethod
+    def used(self) -> Mapping[str, Any]:
+        """The Execution as it came out, for the record: device, dtype, threads, tile, ..."""
+
+    @abstractmethod
+    def decode(self, item: Item) -> Decoded:
+        """Read the item's input. ItemError names what is wrong with it."""
+
+    @abstractmethod
+    def compute(self, batch: list[tuple[Item, Decoded]], emit: Emit) -> list[Any]:
+        """The result of each item, in order. OutOfMemory makes the runner step down and retry."""
+
+    @abstractmethod
+    def step_down(self) -> str | None:
+        """Need less memory from now on; say how, or return None when there is no smaller way."""
+
+    @abstractmethod
+    def encode(self, item: Item, media: Any, file: Path) -> Made:
+        """Write the result to `file`, whose name is temporary. OSError if the disk says no."""
+
+
+def check_installed(task: type[Task]) -> None:
+    """UserError that names the extra to install if a package of the task's is missing."""
+    import importlib.util
+
+    missing = [name for name in task.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            "missing_extra",
+            f"mediakit {task.name} needs {', '.join(missing)}; "
+            f"install with: pip install 'mediakit[{task.extra}]'",
+        )

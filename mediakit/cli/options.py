@@ -1,0 +1,208 @@
+"""How option models become the command line's options, and parsed values become option models."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import annotated_types
+import typer
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from mediakit import presets
+from mediakit.batch.task import Task
+from mediakit.errors import UserError
+from mediakit.params import AnyPath, Batch, Execution, Options, Params, Quantity, Shard, Tile
+from mediakit.tasks import registry
+
+PANELS = {
+    Params: "What is made",
+    Execution: "How it is computed",
+    Batch: "Which items, and where to",
+}
+_METAVARS = (
+    (Quantity, "SIZE"), (Shard, "I/N"), (AnyPath, "PATH"), (Tile, "auto|N"),
+    (int | float, "NUMBER"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a command was told: its option models, and where each value came from."""
+
+    params: Params
+    execution: Execution
+    batch: Batch
+    sources: Mapping[str, str]  # field -> command line, environment, preset; others: default
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        return tuple(name for name in type(self.params).model_fields if name in self.sources)
+
+
+def models(task: type[Task]) -> list[type[Options]]:
+    """The option models of a task's command, in the order of its help."""
+    return [task.Params, task.Execution, Batch]
+
+
+def signature(task: type[Task], inputs: inspect.Parameter) -> inspect.Signature:
+    """What Typer reads: the context, the inputs, `--preset`, and an option a field."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    context = inspect.Parameter(
+        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
+    preset = inspect.Parameter(
+        "preset", keyword, default=None,
+        annotation=Annotated[
+            str | None,
+            typer.Option(
+                help="Take values from a preset, by name or file (see: mediakit presets list). "
+                "Options on the command line win.",
+                is_eager=True, callback=_apply_preset(task),
+                envvar=_variables(task, "preset", False),
+                show_envvar=False, rich_help_panel=PANELS[Params],
+            ),
+        ],
+    )  # fmt: skip
+    options = [_parameter(task, model, name, field) for model, name, field in fields(task)]
+    return inspect.Signature([context, inputs, preset, *options])
+
+
+def fields(task: type[Task]) -> Iterator[tuple[type[Options], str, FieldInfo]]:
+    """Every field of a task's command with the model it belongs to."""
+    for model in models(task):
+        own = model.__annotations__  # before those of the groups it shares with other tasks
+        for name in sorted(model.model_fields, key=lambda n: n not in own):
+            yield model, name, model.model_fields[name]
+
+
+def flags(name: str, field: FieldInfo, model: type[Options]) -> list[str]:
+    """The option names of a field."""
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and "flags" in extra:
+        return [str(flag) for flag in typing.cast(list[str], extra["flags"])]
+    option = "--" + name.replace("_", "-")
+    # a preset may switch it on, so there must be a way to switch it off
+    if field.annotation is bool and model is not Batch:
+        option += f"/--no-{option[2:]}"
+    return [option]
+
+
+def _parameter(
+    task: type[Task], model: type[Options], name: str, field: FieldInfo
+) -> inspect.Parameter:
+    kind, plain = _plain(field)
+    low, high = _bounds(field)
+    help = field.description or ""
+    settings: dict[str, Any] = {"min": low, "max": high} if kind in (int, float) else {}
+    if not plain:
+        settings = {"parser": _parser(field), "metavar": _metavar(kind)}
+        if low is not None and high is not None:
+            help += f" [{low} to {high}]"
+    common = issubclass(model, Execution)
+    option = typer.Option(
+        *flags(name, field, model), help=help, envvar=_variables(task, name, common),
+        show_envvar=False, rich_help_panel=_panel(model), show_default=field.default is not False,
+        **settings,
+    )  # fmt: skip
+    annotation = Annotated[kind if kind is bool else kind | None, option]
+    if not plain:
+        annotation = Annotated[str | None, option]  # type: ignore[assignment]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation
+    )
+
+
+def _panel(model: type[Options]) -> str:
+    return next(title for base, title in PANELS.items() if issubclass(model, base))
+
+
+def _variables(task: type[Task], name: str, common: bool) -> list[str]:
+    own = f"MEDIAKIT_{task.name}_{name}".upper()
+    return [own, f"MEDIAKIT_{name}".upper()] if common else [own]
+
+
+def _plain(field: FieldInfo) -> tuple[Any, bool]:
+    """A field's type without None, and whether Typer knows it by itself."""
+    annotation: Any = field.annotation
+    validators = tuple(m for m in field.metadata if isinstance(m, BeforeValidator))
+    if validators:
+        return Annotated[annotation, *field.metadata], False
+    if get_origin(annotation) in (typing.Union, types.UnionType):
+        parts = tuple(a for a in get_args(annotation) if a is not type(None))
+        annotation = typing.Union[parts]  # noqa: UP007
+    known = annotation in (str, int, float, bool) or get_origin(annotation) is Literal
+    return annotation, known
+
+
+def _metavar(kind: Any) -> str:
+    for known, word in _METAVARS:
+        validators = [m for m in get_args(known)[1:] if isinstance(m, BeforeValidator)]
+        if kind == known or (validators and validators[0] in get_args(kind)):
+            return word
+    return "VALUE"
+
+
+def _bounds(field: FieldInfo) -> tuple[Any, Any]:
+    low = next((m.ge for m in field.metadata if isinstance(m, annotated_types.Ge)), None)
+    high = next((m.le for m in field.metadata if isinstance(m, annotated_types.Le)), None)
+    return low, high
+
+
+def _parser(field: FieldInfo) -> Callable[[Any], Any]:
+    """Reads one value by the field's own rules, in the words of the parser's errors."""
+
+    def parse(value: Any) -> Any:
+        try:
+            # rebuilt from the field, so that Typer, presets and rows share one declaration
+            rules: Any = Annotated[field.annotation, field]
+            return TypeAdapter(rules).validate_python(value)
+        except ValidationError as e:
+            raise ValueError(e.errors()[-1]["msg"].removeprefix("Value error, ")) from None
+
+    return parse
+
+
+def _apply_preset(task: type[Task]) -> Callable[[typer.Context, str | None], str | None]:
+    def apply(context: typer.Context, preset: str | None) -> str | None:
+        if preset and not context.resilient_parsing:
+            tasks = registry.tasks()
+            context.default_map = {
+                **(context.default_map or {}),
+                **presets.section(preset, task, tasks),
+            }
+        return preset
+
+    return apply
+
+
+_SOURCES = {"COMMANDLINE": "command line", "ENVIRONMENT": "environment", "DEFAULT_MAP": "preset"}
+
+
+def collect(context: typer.Context, task: type[Task], values: Mapping[str, Any]) -> Given:
+    """The option models of what Typer parsed. UserError if values do not go together."""
+    sources = {}
+    for name in values:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name in _SOURCES:
+            sources[name] = _SOURCES[source.name]
+    if values.get("preset"):
+        sources = {k: f"preset {values['preset']}" if v == "preset" else v
+                   for k, v in sources.items()}  # fmt: skip
+    built = []
+    for model in models(task):
+        chosen = {n: values[n] for n in model.model_fields if values.get(n) is not None}
+        try:
+            built.append(model(**chosen))
+        except ValidationError as e:
+            first = e.errors()[0]
+            where = "--" + ".".join(map(str, first["loc"])).replace("_", "-")
+            raise UserError("usage", f"{where}: {first['msg']}") from None
+    params, execution, batch = built
+    assert isinstance(params, Params)
+    assert isinstance(execution, Execution)
+    assert isinstance(batch, Batch)
+    return Given(params, execution, batch, sources)

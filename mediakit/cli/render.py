@@ -1,0 +1,166 @@
+"""What a person and a pipe see of a running batch: results on stdout, all else on stderr."""
+
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+from mediakit.batch.events import Event, Fetching, Finished, Note, Planned, Progress
+from mediakit.batch.record import to_json
+from mediakit.batch.stop import Stop
+from mediakit.errors import ExitStatus, show
+from mediakit.params import Batch
+
+WORDS = {"done": "done", "planned": "planned", "skipped": "up to date", "failed": "failed"}
+
+
+class Renderer:
+    """Takes a batch's events; may be called from any thread."""
+
+    def __init__(self, command: str, batch: Batch, stop: Stop) -> None:
+        self.command = command
+        self.batch = batch
+        self.stop = stop
+        self.counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self._broken = False
+        self._bar = None if batch.quiet or batch.no_progress or not on_terminal() else Bar()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            match event:
+                case Finished():
+                    self._finished(event)
+                case Note() if event.error or not (self.batch.quiet or event.level):
+                    self.say(event.text)
+                case Note() if self.batch.verbose:
+                    self.say(event.text.rstrip("\n"))
+                case Planned() | Progress() | Fetching() if self._bar:
+                    self._bar.show(event)
+
+    def _finished(self, event: Finished) -> None:
+        self.counts[event.status] += 1
+        if self._bar:
+            self._bar.show(event)
+        if event.error:
+            self.say(f"{event.error.message} [{event.error.code}]")
+        if event.record and self.batch.verbose:
+            for warning in event.record["warnings"]:
+                self.say(f"{show(event.item.source.path)}: {warning}")
+        if event.data is not None:
+            self._write(event.data)
+        elif self.batch.json_lines:
+            if event.record is not None:
+                self._write(to_json(event.record) + b"\n")
+        elif event.status in ("done", "planned") and event.item.output:
+            self._write(os.fsencode(event.item.output) + b"\n")
+
+    def say(self, text: str) -> None:
+        """One line on standard error, above the bar if there is one."""
+        line = f"mediakit {self.command}: {text}"
+        if self._bar:
+            self._bar.above(line)
+        else:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    def _write(self, data: bytes) -> None:
+        """To standard output, unbuffered: a pipe sees each result when it is there."""
+        if self._broken:
+            return
+        if self._bar and sys.stdout.isatty():
+            self._bar.above(os.fsdecode(data.rstrip(b"\n")))
+            return
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(1, rest) :]
+        except OSError as e:
+            self._broken = True
+            if isinstance(e, BrokenPipeError):
+                self.stop.set(ExitStatus.BROKEN_PIPE)
+            else:
+                self.stop.set(ExitStatus.FAILED)
+                self.say(f"standard output can't be written: {e.strerror} [disk_full]")
+
+    def quiet_close(self) -> None:
+        """Take the bar away, and say nothing."""
+        if self._bar:
+            self._bar.close()
+            self._bar = None
+
+    def close(self, status: ExitStatus) -> None:
+        """Take the bar away and say how it went, in one line."""
+        self.quiet_close()
+        if self.batch.quiet:
+            return
+        parts = [f"{self.counts[s]} {word}" for s, word in WORDS.items() if self.counts[s]]
+        how = {ExitStatus.INTERRUPTED: "interrupted; ", ExitStatus.TERMINATED: "terminated; ",
+               ExitStatus.HANGUP: "hung up; ", ExitStatus.BROKEN_PIPE: "pipe closed; "}  # fmt: skip
+        again = "; the same command goes on from here" if status in how else ""
+        took = time.monotonic() - self._began
+        self.say(
+            f"{how.get(status, '')}{', '.join(parts) or 'nothing to do'} in {took:.1f} s{again}"
+        )
+
+
+def on_terminal() -> bool:
+    """Whether a progress bar has someone to look at it."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+class Bar:
+    """A progress bar over items, with the share of the one being computed."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[now]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._items: Any = None
+        self._files: dict[str, Any] = {}
+        self._progress.start()
+
+    def show(self, event: Planned | Progress | Fetching | Finished) -> None:
+        bar = self._progress
+        match event:
+            case Planned(total=total):
+                self._items = bar.add_task("items", total=total, now="")
+            case Progress(item=item, share=share):
+                now = f"{show(os.path.basename(item.source.path))} {share:4.0%}"
+                bar.update(self._items, now=now)
+            case Finished() if self._items is not None:
+                bar.update(self._items, advance=1)
+            case Fetching(file=file, done=done, total=total):
+                self._fetching(file, done, total)
+
+    def _fetching(self, file: str, done: int, total: int | None) -> None:
+        if file not in self._files:
+            self._files[file] = self._progress.add_task(f"fetching {file}", total=None, now="")
+        size = f"{done / 1e6:.1f}" + (f" of {total / 1e6:.1f}" if total else "") + " MB"
+        self._progress.update(self._files[file], now=size, visible=not total or done < total)
+
+    def above(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self._progress.stop()

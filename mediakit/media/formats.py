@@ -1,0 +1,43 @@
+"""Which picture formats there are, by suffix; known without importing Pillow."""
+
+# suffix -> format that can be read; for walks over directories (files named by hand are tried
+# whatever their name)
+READABLE = {
+    ".jpg": "jpg",
+    ".jpeg": "jpg",
+    ".png": "png",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".bmp": "bmp",
+    ".gif": "gif",
+    ".avif": "avif",
+}
+# suffix -> format that can be written
+WRITABLE = {s: f for s, f in READABLE.items() if f not in ("gif", "avif")}
+# formats with a quality to choose; the others lose nothing
+LOSSY = ("jpg", "webp")
+MEDIA_TYPES = {
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "tiff": "image/tiff",
+    "bmp": "image/bmp",
+}
+# What files of these formats begin with; RIFF and ISO files say more at byte 8.
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"BM", b"GIF8")
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether a file that begins so is a picture, not text."""
+    return (
+        head.startswith(_MAGIC)
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"))
+    )
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a file name in lower case, with its dot."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > max(name.rfind("/"), 0) else ""

@@ -1,0 +1,26 @@
+"""Pictures: what tasks need to read, change and write them, in one place."""
+
+from mediakit.media.pixels import (
+    Picture,
+    Pixels,
+    background,
+    fill_transparent,
+    flatten,
+    is_opaque,
+    resize,
+)
+from mediakit.media.reading import SUFFIXES, read_picture
+from mediakit.media.writing import write_picture
+
+__all__ = [
+    "SUFFIXES",
+    "Picture",
+    "Pixels",
+    "background",
+    "fill_transparent",
+    "flatten",
+    "is_opaque",
+    "read_picture",
+    "resize",
+    "write_picture",
+]

@@ -1,0 +1,140 @@
+"""What a picture is in memory, and the operations on its pixels that need no model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+
+from mediakit.errors import UserError, show
+
+Pixels = NDArray[np.uint8]
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_ROWS = 256  # rows blended at once, so that the wider intermediate type stays small
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Upright pixels and the metadata that travels with them.
+
+    pixels: H x W x C, uint8, C = 1 grey, 3 RGB, 4 RGBA (not premultiplied); sRGB, or what `icc`
+    says. `exif` is a TIFF block without the "Exif" prefix whose orientation is 1.
+    """
+
+    pixels: Pixels
+    format: str  # of the content: jpg, png, webp, tiff, bmp, gif, avif
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    warnings: list[str] = field(default_factory=list)  # for the record: what was not kept
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        return self.pixels.nbytes + sum(len(b) for b in (self.icc, self.exif, self.xmp) if b)
+
+
+def to_image(pixels: Pixels) -> Image.Image:
+    """A Pillow image of mode L, RGB or RGBA."""
+    channels = pixels.shape[2]
+    flat: NDArray[Any] = pixels[:, :, 0] if channels == 1 else pixels
+    image = Image.fromarray(np.ascontiguousarray(flat))
+    assert image.mode == _MODES[channels]
+    return image
+
+
+def from_image(image: Image.Image) -> Pixels:
+    """H x W x C of a Pillow image of mode L, RGB or RGBA; read-only."""
+    array: Pixels = np.asarray(image)
+    return array[:, :, np.newaxis] if array.ndim == 2 else array
+
+
+def flatten(picture: Picture, colour: str) -> Picture:
+    """Transparency replaced by a colour behind it; a picture without alpha is left as it is.
+
+    Raises UserError(usage) for a colour that Pillow does not know, or a transparent one.
+    """
+    behind = background(colour)
+    if picture.pixels.shape[2] != 4:
+        return picture
+    flat = np.empty((picture.height, picture.width, 3), np.uint8)
+    for top in range(0, picture.height, _ROWS):
+        rows = picture.pixels[top : top + _ROWS].astype(np.uint32)
+        alpha = rows[..., 3:]
+        mixed = rows[..., :3] * alpha + np.array(behind, np.uint32) * (255 - alpha)
+        flat[top : top + _ROWS] = (mixed + 127) // 255
+    return replace(picture, pixels=flat)
+
+
+def background(colour: str) -> tuple[int, int, int]:
+    """The colour that a name, #rgb, rgb() or hsl() stands for. Raises UserError(usage)."""
+    try:
+        value = ImageColor.getrgb(colour)
+    except ValueError:
+        raise UserError(
+            "usage", f"{show(colour)} is no colour; use a name such as white, or '#336699'"
+        ) from None
+    if len(value) == 4 and value[3] != 255:
+        raise UserError("usage", f"{show(colour)} is transparent; a background must be opaque")
+    return value[0], value[1], value[2]
+
+
+def is_opaque(pixels: Pixels) -> bool:
+    return pixels.shape[2] != 4 or int(pixels[..., 3].min()) == 255
+
+
+def resize(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Lanczos; of RGBA premultiplied, so that what lies under transparency does not bleed."""
+    if (width, height) == (pixels.shape[1], pixels.shape[0]):
+        return pixels
+    return from_image(to_image(pixels).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def fill_transparent(pixels: Pixels) -> Pixels:
+    """RGB of an RGBA picture with the invisible pixels coloured like visible ones near them.
+
+    What lies under full transparency is arbitrary (often black), and a net would draw it into
+    the visible edge. Averages over ever larger blocks fill what smaller ones could not.
+    """
+    colour = pixels[..., :3].copy()
+    missing = pixels[..., 3] == 0
+    sums = _pool(pixels)  # of 2 x 2 blocks: colour times alpha, and alpha
+    block = 2
+    while missing.any():
+        ys, xs = np.nonzero(missing)
+        near = sums[ys // block, xs // block]
+        found = near[:, 3] > 0
+        ys, xs, near = ys[found], xs[found], near[found]
+        colour[ys, xs] = np.rint(near[:, :3] / near[:, 3:])
+        missing[ys, xs] = False
+        if sums.shape[:2] == (1, 1):
+            break
+        sums, block = _halve(sums), block * 2
+    return colour
+
+
+def _pool(pixels: Pixels) -> NDArray[np.float32]:
+    """Sums over 2 x 2 blocks of premultiplied colour and alpha, rows at a time."""
+    parts = []
+    for top in range(0, pixels.shape[0], _ROWS):
+        rows = pixels[top : top + _ROWS].astype(np.float32)
+        rows[..., :3] *= rows[..., 3:]
+        parts.append(_halve(rows))
+    return np.concatenate(parts)
+
+
+def _halve(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = values.shape[:2]
+    even = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))
+    halved: NDArray[np.float32] = even[::2] + even[1::2]
+    return halved[:, ::2] + halved[:, 1::2]

@@ -1,0 +1,76 @@
+"""When a file's digest is believed without reading the file again.
+
+Beside a verified file lies a stamp: its digest with the size and modification time it had then.
+A stamp saves time; it is no protection against someone who may write into the cache.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stat(path: Path) -> dict[str, int]:
+    stat = path.stat()
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _read(stamp: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(stamp.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def stamp_of(path: Path) -> Path:
+    return path.with_name(path.name + ".stamp")
+
+
+def write_stamp(path: Path, sha256: str, stamp: Path | None = None) -> None:
+    """Best effort: in a cache that may only be read, files are hashed at each start instead."""
+    stamp = stamp or stamp_of(path)
+    part = stamp.with_name(f"{stamp.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        part.write_text(json.dumps({"sha256": sha256, **_stat(path)}))
+        part.replace(stamp)
+
+
+def is_whole(path: Path, expected: str | None = None) -> bool:
+    """Whether `path` holds what it should: `expected`, or else what it held when it was stamped.
+
+    Cheap while size and modification time are those of its stamp; otherwise the file is hashed.
+    """
+    stamp = _read(stamp_of(path))
+    try:
+        stat = _stat(path)
+        expected = expected or stamp.get("sha256")
+        if stamp == {"sha256": expected, **stat}:
+            return True
+        whole = expected is not None and sha256_of(path) == expected
+    except OSError:
+        return False
+    if whole and expected is not None:
+        write_stamp(path, expected)
+    return whole
+
+
+def digest(path: Path, stamps: Path) -> str:
+    """The sha256 of a file of the user's; stamps of such files are kept in the folder `stamps`."""
+    key = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+    stamp = stamps / f"{key}.stamp"
+    found, stat = _read(stamp), _stat(path)
+    if found == {"sha256": found.get("sha256"), **stat}:
+        return str(found["sha256"])
+    sha256 = sha256_of(path)
+    with contextlib.suppress(OSError):
+        stamps.mkdir(parents=True, exist_ok=True)
+    write_stamp(path, sha256, stamp)
+    return sha256

@@ -1,0 +1,217 @@
+"""upscale: pictures in, larger pictures out, by a super-resolution net."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mediakit
+from mediakit import device
+from mediakit.batch.files import FileState, read_file
+from mediakit.batch.item import Decoded, Item, Made
+from mediakit.batch.task import Emit, Task
+from mediakit.errors import UserError, show
+from mediakit.media.formats import LOSSY, MEDIA_TYPES, READABLE, WRITABLE, is_picture, suffix_of
+from mediakit.models.cache import ModelCache
+from mediakit.models.store import Store
+from mediakit.params import SMALLEST_TILE, PictureInput, PictureOutput, Tile, option
+
+if TYPE_CHECKING:
+    from mediakit.engines.upscaler import Upscaler
+    from mediakit.media.pictures import Picture, Pixels
+
+# With --exact the tile must not depend on the memory that happens to be free.
+EXACT_TILE = 256
+
+
+class UpscaleParams(PictureOutput):
+    model: str = option(
+        "realesrgan-x4plus",
+        "Model name (see: mediakit models list) or a weights file. realesrgan-x4plus: photos, "
+        "sharp, invents texture; realesr-animevideov3: 20 times faster, for drawings; "
+        "dat-light-x4: true to the original, soft.",
+    )
+    scale: int | float | None = option(
+        None,
+        "How many times larger each side becomes. Left out: the model's own (4 for most). 2 is "
+        "enough for most prints; above 4 the model runs twice, and details are invented.",
+        ge=1,
+        le=16,
+    )
+
+
+class UpscaleExecution(PictureInput):
+    tile: Tile = option(
+        "auto",
+        "Largest side, in pixels of the input, that the net sees at once. auto: what fits into "
+        "free memory. Smaller needs less memory and is slower. At least 32.",
+    )
+
+
+class Upscale(Task):
+    name = "upscale"
+    summary = "Enlarge pictures with a super-resolution model."
+    Params = UpscaleParams
+    Execution = UpscaleExecution
+    extra = "upscale"
+    packages = ("torch", "torchvision", "spandrel", "safetensors", "PIL", "numpy")
+    suffixes = frozenset(READABLE)
+
+    def __init__(self, execution: UpscaleExecution, store: Store, cache: ModelCache) -> None:
+        super().__init__(execution, store, cache)
+        self.execution: UpscaleExecution = execution
+        self._device = self._dtype = ""
+        self._threads = 0
+        self._tile: int | None = None  # as told, or as stepped down to
+        self._used_tile = 0
+
+    # planning
+
+    @classmethod
+    def model_names(cls, params: UpscaleParams) -> Mapping[str, str]:
+        return {"upscaler": params.model}
+
+    @classmethod
+    def suffix(cls, name: str, params: UpscaleParams) -> str:
+        if params.format != "keep":
+            return f".{params.format}"
+        own = suffix_of(name)
+        return name[len(name) - len(own) :] if own in WRITABLE else ".png"
+
+    @classmethod
+    def check_output(cls, name: str, params: UpscaleParams) -> None:
+        format = WRITABLE.get(suffix_of(name))
+        if format is None:
+            known = ", ".join(WRITABLE)
+            raise UserError("usage", f"{show(name)}: an output must end in one of {known}")
+        if params.format not in ("keep", format):
+            raise UserError("usage", f"{show(name)} is not a name for --format {params.format}")
+
+    @classmethod
+    def check_useful(cls, given: Mapping[str, Any], outputs: list[str]) -> None:
+        formats = {WRITABLE.get(suffix_of(name)) for name in outputs}
+        if given.get("quality") is not None and formats and not formats & set(LOSSY):
+            kinds = ", ".join(sorted(f for f in formats if f))
+            raise UserError(
+                "useless_option",
+                f"--quality does nothing for {kinds}; leave it out, or use --format jpg or webp",
+            )
+        if colour := given.get("background"):
+            from mediakit.media.pictures import background
+
+            background(colour)
+
+    @classmethod
+    def sniff(cls, head: bytes) -> bool:
+        return is_picture(head)
+
+    # working
+
+    def begin(self) -> None:
+        e = self.execution
+        self._device, self._dtype = device.choose(e.device, e.dtype)
+        self._threads = e.threads or (1 if e.exact else device.free_cores())
+        if e.tile != "auto":
+            self._tile = int(e.tile)
+        elif e.exact:
+            self._tile = EXACT_TILE
+
+    def used(self) -> Mapping[str, Any]:
+        return {
+            "device": self._device,
+            "dtype": self._dtype,
+            "threads": self._threads,
+            "tile": self._used_tile,
+            "exact": self.execution.exact,
+        }
+
+    def decode(self, item: Item) -> Decoded:
+        from mediakit.media.pictures import read_picture
+
+        path, data = item.source.path, item.source.data
+        if data is None:
+            data, state = read_file(path)
+        else:
+            state = FileState.of_bytes(path, data)
+        picture = read_picture(data, path, self.execution.max_pixels)
+        return Decoded(picture, (state,), list(picture.warnings))
+
+    @contextmanager
+    def _net(self, item: Item) -> Iterator["Upscaler"]:
+        """The item's net, loaded or found in the cache."""
+        assert item.recipe is not None
+        spec = item.recipe.models["upscaler"]
+        module, _, function = spec.engine.partition(":")
+        e = self.execution
+
+        def load() -> "Upscaler":
+            begin = time.perf_counter()
+            path = self.store.pull(spec)
+            loader: Callable[..., Upscaler] = getattr(import_module(module), function)
+            net = loader(path, self._device, self._dtype, self._threads, e.exact)
+            self.load_seconds += time.perf_counter() - begin
+            return net
+
+        with self.cache.use((spec.sha256, self._dtype), self._device, load, spec.size) as net:
+            yield net
+
+    def compute(self, batch: list[tuple[Item, Decoded]], emit: Emit) -> list["Picture"]:
+        results = []
+        for item, decoded in batch:
+            with self._net(item) as net:
+                results.append(self._upscale(item, decoded.media, net, emit))
+        return results
+
+    def _upscale(self, item: Item, picture: "Picture", net: "Upscaler", emit: Emit) -> "Picture":
+        from mediakit.media.enlarge import enlarge
+
+        assert item.recipe is not None
+        params: UpscaleParams = item.recipe.params  # type: ignore[assignment]
+        scale = params.scale or net.scale
+
+        def once(pixels: "Pixels") -> "Pixels":
+            free = device.free_memory(self._device)
+            self._used_tile = self._tile or net.auto_tile(free)
+            return net.upscale(pixels, self._used_tile, emit)
+
+        return replace(picture, pixels=enlarge(once, net.scale, picture.pixels, scale))
+
+    def step_down(self) -> str | None:
+        tile = self._used_tile // 2
+        if tile < SMALLEST_TILE:
+            return None
+        self._tile = tile
+        return f"tile {tile}"
+
+    def encode(self, item: Item, media: "Picture", file: Path) -> Made:
+        from mediakit.media.pictures import flatten, write_picture
+
+        assert item.recipe is not None
+        params: UpscaleParams = item.recipe.params  # type: ignore[assignment]
+        format = WRITABLE[suffix_of(item.output or self.suffix(item.source.path, params))]
+        picture = flatten(media, params.background) if params.background else media
+        warnings = write_picture(picture, file, format, params.quality, _note(item))
+        size = {"width": picture.width, "height": picture.height}
+        return Made(MEDIA_TYPES[format], size, warnings)
+
+
+def _note(item: Item) -> dict[str, str]:
+    """What a PNG remembers of how it was made; replay reads it. No paths, no times."""
+    recipe = item.recipe
+    assert recipe is not None
+    given = recipe.params.model_dump(mode="json", include=set(recipe.given))
+    if os.path.isabs(given.get("model", "")):
+        given["model"] = os.path.basename(given["model"])
+    note = {
+        "schema": "mediakit/1",
+        "task": Upscale.name,
+        "version": mediakit.__version__,
+        "params": given,
+        "models": [spec.record(role) for role, spec in recipe.models.items()],
+    }
+    return {"mediakit": json.dumps(note)}

@@ -1,0 +1,85 @@
+"""What a spec says about a model, and how its own values are filled in."""
+
+from hashlib import sha256
+
+import pytest
+from pydantic import Field, ValidationError
+
+from mediakit.errors import UserError
+from mediakit.models.spec import ModelFile, fill_in
+from mediakit.params import Params
+
+
+class DemoParams(Params):
+    scale: int | None = Field(None, ge=1)
+    sharpness: float | None = None
+    model: str = "demo"
+
+
+def test_one_file_is_its_own_identity(spec_of):
+    spec = spec_of({"a.pth": b"abc"})
+    assert spec.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert spec.size == 3
+    assert spec.record("upscaler") == {
+        "role": "upscaler",
+        "name": "demo",
+        "revision": "demo-weights==1.0",
+        "sha256": spec.sha256,
+    }
+
+
+def test_several_files_are_identified_by_their_sorted_digests(spec_of):
+    first, second = sha256(b"abc").hexdigest(), sha256(b"").hexdigest()
+    listing = "".join(sorted([f"{first}  b.bin\n", f"{second}  a.param\n"]))
+    forward = spec_of({"a.param": b"", "b.bin": b"abc"})
+    assert forward.sha256 == sha256(listing.encode()).hexdigest()
+    assert forward.sha256 == spec_of({"b.bin": b"abc", "a.param": b""}).sha256
+    assert forward.sha256 != spec_of({"b.bin": b"", "a.param": b"abc"}).sha256
+    assert forward.size == 3
+
+
+def test_only_what_was_left_out_is_filled_in(spec_of):
+    spec = spec_of({"a.pth": b""}, defaults={"upscale": {"scale": 4, "sharpness": 0.5}})
+    filled = fill_in(DemoParams(scale=2), "upscale", spec)
+    assert (filled.scale, filled.sharpness) == (2, 0.5)
+    assert fill_in(DemoParams(), "upscale", spec).scale == 4
+    params = DemoParams()
+    assert fill_in(params, "fixface", spec) is params
+
+
+@pytest.mark.parametrize(
+    ("defaults", "message"),
+    [
+        ({"scael": 4}, "model demo: upscale has no parameter 'scael'; correct its defaults"),
+        ({"scale": 0}, "model demo: its default scale for upscale is not valid"),
+    ],
+)
+def test_impossible_defaults_are_errors(spec_of, defaults, message):
+    spec = spec_of({"a.pth": b""}, defaults={"upscale": defaults})
+    with pytest.raises(UserError) as error:
+        fill_in(DemoParams(), "upscale", spec)
+    assert error.value.code == "bad_model_entry"
+    assert message in error.value.message
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://example.org/a.pth",
+        "pypi:demo/a.pth",
+        "pypi:demo>=1/a.pth",
+        "pypi:demo==1/../a.pth",
+        "pypi:demo==1//etc/passwd",
+        "pypi:-r==1/x",
+        "pypi:demo==1",
+    ],
+)
+def test_strange_sources_are_refused(source):
+    with pytest.raises(ValidationError):
+        ModelFile(name="a.pth", size=1, sha256="0" * 64, sources=(source,))
+
+
+@pytest.mark.parametrize("name", ["", "../a", "a/b", "a\\b", ".lock", "C:a"])
+def test_file_names_stay_in_their_folder(name):
+    with pytest.raises(ValidationError):
+        ModelFile(name=name, size=1, sha256="0" * 64)
