@@ -3,7 +3,7 @@
 import inspect
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,8 +37,8 @@ EPILOG = (
 )
 
 
-def command(name: str) -> typer.Typer:
-    """The Typer app of one task."""
+def command(name: str, rows: Callable[[Given], list[Source]] | None = None) -> typer.Typer:
+    """The Typer app of one task; with `rows`, those are its inputs (replay's)."""
     task = registry.task(name)
     argument = inspect.Parameter(
         "inputs",
@@ -54,7 +54,8 @@ def command(name: str) -> typer.Typer:
     )  # fmt: skip
 
     def run(context: typer.Context, *, inputs: list[str] | None, **values: Any) -> int:
-        return run_task(task, collect(context, task, values), inputs or [])
+        given = collect(context, task, values)
+        return run_task(task, given, inputs or [], rows(given) if rows else None)
 
     run.__signature__ = signature(task, argument)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}  # type: ignore[attr-defined]

@@ -8,9 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
-# Input pixels that neighbouring tiles share. The outer quarter on each side, where the net saw
-# the tile's border instead of the picture, is thrown away; the middle half is blended.
-OVERLAP = 32
 
 
 @dataclass(frozen=True)
@@ -27,15 +24,18 @@ class Axis:
         return start + margin, end - margin
 
 
-def axis(size: int, tile: int, multiple: int = 1) -> Axis:
+def axis(size: int, tile: int, overlap: int, multiple: int = 1) -> Axis:
     """The fewest even tiles of at most `tile` pixels, a multiple of `multiple`, over `size`.
 
-    A tile longer than the picture, where the multiple demands it, is for the net to pad.
+    Neighbours share at least `overlap` pixels (half a tile at most): the outer quarter on each
+    side, where the net saw the tile's border instead of the picture, is thrown away, and the
+    middle half is blended. A tile longer than the picture, where the multiple
+    demands it, is for the net to pad.
     """
     tile = max(tile // multiple * multiple, multiple)
     if size <= tile:
         return Axis((0,), size)
-    overlap = min(OVERLAP, tile // 2)
+    overlap = min(overlap, tile // 2)
     count = math.ceil((size - overlap) / (tile - overlap))
     length = math.ceil((size + (count - 1) * overlap) / count / multiple) * multiple
     starts = tuple(round(i * (size - length) / (count - 1)) for i in range(count))

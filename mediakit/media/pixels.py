@@ -1,6 +1,5 @@
 """What a picture is in memory, and the operations on its pixels that need no model."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 

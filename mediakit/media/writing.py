@@ -10,6 +10,7 @@ from PIL import Image, PngImagePlugin
 
 from mediakit.errors import ItemError
 from mediakit.media import exif as exif_block
+from mediakit.media import tiff
 from mediakit.media.pixels import Picture, is_opaque, to_image
 
 QUALITY = 95  # of jpg and webp, when not told: no blocks at any magnification
@@ -88,13 +89,15 @@ def write_picture(
         options["quality"] = QUALITY if quality is None else quality
     if format == "png":
         options["pnginfo"] = _png_text(picture, note or {})
-    with path.open("wb") as file:
+    with path.open("w+b" if format == "tiff" else "wb") as file:
         sink = _Sink(file)
         failure = _save(to_image(picture.pixels), sink, _PILLOW[format], options)
         if sink.fault is None and failure is not None:
             raise ItemError("encode_failed", f"the picture could not be written: {failure}")
         if sink.fault is not None:
             raise sink.fault
+        if format == "tiff" and picture.exif and not tiff.add_directories(file, _exif(picture)):
+            lost.append("the camera settings in the EXIF data were left out")
         file.flush()
     return lost
 
@@ -131,7 +134,7 @@ def _fitting(picture: Picture, format: str) -> Picture:
 
 def _options(picture: Picture, format: str, lost: list[str]) -> dict[str, Any]:
     """Pillow's arguments for the format and the metadata."""
-    exif = picture.exif and exif_block.with_size(picture.exif, picture.width, picture.height)
+    exif = _true_exif(picture)
     kept: dict[str, Any] = {"icc_profile": picture.icc, "exif": exif, "xmp": picture.xmp}
     match format:
         case "bmp":
@@ -158,14 +161,24 @@ def _options(picture: Picture, format: str, lost: list[str]) -> dict[str, Any]:
     return {key: value for key, value in kept.items() if value is not None}
 
 
+def _true_exif(picture: Picture) -> bytes | None:
+    if picture.exif is None:
+        return None
+    return exif_block.with_size(picture.exif, picture.width, picture.height)
+
+
+def _exif(picture: Picture) -> Image.Exif:
+    tags = Image.Exif()
+    tags.load(_true_exif(picture) or b"")
+    return tags
+
+
 def _tiff_tags(picture: Picture) -> Image.Exif:
     """EXIF as a TIFF holds it: its first directory is the file's own."""
-    tags = Image.Exif()
-    if picture.exif:
-        tags.load(picture.exif)
-        for tag in list(tags):
-            if tag in exif_block.STRUCTURAL:
-                del tags[tag]
+    tags = _exif(picture)
+    for tag in list(tags):
+        if tag in exif_block.STRUCTURAL or tag in tiff.DIRECTORIES:
+            del tags[tag]
     if picture.xmp:
         tags[_XMP_TAG] = picture.xmp
     tags[_PREDICTOR_TAG] = 2  # differences between pixels: LZW then packs photos 2.5 times better

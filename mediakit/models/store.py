@@ -60,7 +60,7 @@ class Store:
         """The file to load; what is missing is fetched, verified and converted first.
 
         Several processes pulling one model fetch it once. UserError: offline, model_unavailable,
-        digest_mismatch, disk_full, bad_weights.
+        digest_mismatch, disk_full, bad_weights, missing_extra.
         """
         if found := self.path(spec):
             return found
@@ -161,9 +161,16 @@ class Store:
         return self.folder(spec) / f"{spec.sha256[:16]}.{spec.convert}1.safetensors"
 
     def _convert(self, spec: ModelSpec, work: Path) -> None:
-        import safetensors.numpy
+        try:
+            import safetensors.numpy
 
-        from mediakit.models.ncnn import to_state_dict
+            from mediakit.models.ncnn import to_state_dict
+        except ModuleNotFoundError as error:
+            raise UserError(
+                "missing_extra",
+                f"{spec.name} must be converted, which needs {error.name}; "
+                "install it with `pip install 'mediakit[upscale]'`",
+            ) from None
 
         if spec.local:
             pair = {path.suffix: path for path in _both(spec.local)}

@@ -1,7 +1,6 @@
 """upscale: pictures in, larger pictures out, by a super-resolution net."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,10 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mediakit
 from mediakit import device
 from mediakit.batch.files import FileState, read_file
 from mediakit.batch.item import Decoded, Item, Made
+from mediakit.batch.record import record_of
+from mediakit.batch.replay import note
 from mediakit.batch.task import Emit, Task
 from mediakit.errors import UserError, show
 from mediakit.media.formats import LOSSY, MEDIA_TYPES, READABLE, WRITABLE, is_picture, suffix_of
@@ -201,17 +201,5 @@ class Upscale(Task):
 
 
 def _note(item: Item) -> dict[str, str]:
-    """What a PNG remembers of how it was made; replay reads it. No paths, no times."""
-    recipe = item.recipe
-    assert recipe is not None
-    given = recipe.params.model_dump(mode="json", include=set(recipe.given))
-    if os.path.isabs(given.get("model", "")):
-        given["model"] = os.path.basename(given["model"])
-    note = {
-        "schema": "mediakit/1",
-        "task": Upscale.name,
-        "version": mediakit.__version__,
-        "params": given,
-        "models": [spec.record(role) for role, spec in recipe.models.items()],
-    }
-    return {"mediakit": json.dumps(note)}
+    """What a PNG remembers of how it was made; `mediakit replay` reads it."""
+    return {"mediakit": json.dumps(note(record_of(Upscale, item, "done")))}

@@ -275,7 +275,7 @@ class TestOrientation:
     @pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
     def test_applied_and_reset(self, format: str, turn: int, tmp_path: Path) -> None:
         options = {"lossless": True} if format == "WEBP" else {}
-        data = encode(scene(), format, exif=exif_with(turn), **options)
+        data = encode(scene(), format, exif=exif_with(turn).tobytes(), **options)
         found = read(data)
         upright = {
             2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -327,3 +327,18 @@ def test_a_root_that_can_not_be_made(tmp_path, index, spec_of):
         Store(tmp_path / "file" / "models").pull(spec_of({"a.pth": WEIGHTS}))
     assert error.value.code == "model_unavailable"
     assert "set MEDIAKIT_CACHE to a directory that you may write to" in error.value.message
+
+
+def test_a_conversion_without_its_packages_names_the_extra(
+    store, index, spec_of, compact, tmp_path, monkeypatch
+):
+    param, weights = compact().write(tmp_path)
+    files = {"net.param": param.read_bytes(), "net.bin": weights.read_bytes()}
+    index.fill(files)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "safetensors", None)
+        with pytest.raises(UserError, match=r"pip install 'mediakit\[upscale\]'") as error:
+            store.pull(spec_of(files, convert="ncnn"))
+    assert error.value.code == "missing_extra"
+    assert store.pull(spec_of(files, convert="ncnn")).exists()
+    assert index.served == 1  # what was fetched was kept

@@ -1,0 +1,48 @@
+# mediakit: `make demo` shows it, `make test` checks it, `make bench` measures it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# where `make demo` and the tests keep models; fetched once a checkout
+export MEDIAKIT_CACHE ?= $(CURDIR)/$(VENV)/models
+
+.PHONY: demo test lint types unit docs bench bench-large lowest clean
+
+$(BIN)/mediakit: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	touch $@
+
+demo: $(BIN)/mediakit  ## Upscale a folder of real photos; look at demo/compare when it is done
+	$(BIN)/python tools/demo_photos.py demo/photos
+	$(BIN)/mediakit upscale demo/photos --out demo/upscaled --preset photo
+	$(BIN)/python tools/compare.py demo/photos demo/upscaled demo/compare
+
+test: lint types unit  ## All that continuous integration runs
+
+lint: $(BIN)/mediakit
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(BIN)/mediakit
+	$(BIN)/mypy
+
+unit: $(BIN)/mediakit
+	$(BIN)/pytest
+
+docs: $(BIN)/mediakit  ## Write docs/reference.md from the options' own declarations
+	$(BIN)/python tools/reference.py docs/reference.md
+
+bench: $(BIN)/mediakit  ## Ratios side by side with what one would use instead; prints and writes JSON
+	$(BIN)/pip install --quiet --editable '.[dev,reference]' --constraint constraints.txt
+	$(BIN)/python -m benchmarks
+
+lowest:  ## Install the lowest versions that pyproject.toml allows, and test with them
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet --upgrade pip
+	.venv-lowest/bin/pip install --quiet --editable '.[dev]' --constraint lowest.txt
+	.venv-lowest/bin/pytest
+
+clean:
+	rm -rf $(VENV) .venv-lowest demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,70 @@
+"""`mediakit replay`: results made again from their records, or from the pictures themselves."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mediakit.batch.item import Source
+from mediakit.batch.replay import records, source_of
+from mediakit.cli import tasks
+from mediakit.cli.options import Given
+from mediakit.errors import UserError, show
+from mediakit.tasks import registry
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.command(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+    }
+)
+def replay(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            parser=str,
+            metavar="SOURCES... [OPTIONS]",
+            help="Records (.jsonl, as --json prints them), PNG pictures that mediakit made, or "
+            "directories of both; after them, options of the task (see: mediakit TASK --help), "
+            "which win over what was recorded.",
+        ),
+    ],
+) -> int:
+    """Make results again from their records or pictures.
+
+    Inputs are found under the names they had, from the current directory.
+    """
+    count = next((i for i, a in enumerate(arguments) if a.startswith("-")), len(arguments))
+    paths, options = arguments[:count], arguments[count:]
+    if not paths:
+        raise UserError("usage", "name records or pictures first, then options")
+    sources: dict[str, list[Source]] = {}
+    for path in paths:
+        for record, where in records(Path(path)):
+            if record.get("task") not in registry.names():
+                task = show(record.get("task"))
+                raise UserError("bad_record", f"{show(where)}: no task is named {task}")
+            sources.setdefault(record["task"], []).append(source_of(record, where))
+    if not sources:
+        sys.stderr.write("mediakit replay: no records found\n")
+    statuses = [_again(name, rows, options) for name, rows in sources.items()]
+    return max(statuses, default=0)
+
+
+def _again(name: str, rows: list[Source], options: list[str]) -> int:
+    """One batch of a task, its inputs taken from records instead of the command line."""
+
+    def with_options(given: Given) -> list[Source]:
+        return [
+            replace(row, row={k: v for k, v in (row.row or {}).items() if k not in given.given})
+            for row in rows
+        ]
+
+    command = typer.main.get_command(tasks.command(name, with_options))
+    return int(command.main(options, f"mediakit {name}", standalone_mode=False) or 0)

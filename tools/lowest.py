@@ -1,0 +1,11 @@
+"""Print the lower bounds of pyproject.toml as pip constraints."""
+
+import re
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+extras = project["optional-dependencies"]
+for requirement in [*project["dependencies"], *extras["upscale"]]:
+    if match := re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement):
+        print(f"{match[1]}=={match[2]}")
