@@ -169,18 +169,28 @@ def load(path: Path, device: str, dtype: str, threads: int, exact: bool) -> Upsc
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     fault: Exception | None = None
     try:
-        net = _known(spandrel.MAIN_REGISTRY.load(state), name)
+        net = _known(_build(state, name), name)
         if device.startswith("cuda"):
             torch.backends.cudnn.benchmark = not exact  # equal tiles: pays from the second on
             torch.backends.cudnn.deterministic = exact
         return Upscaler(net, device, dtype, threads, exact)
-    except spandrel.UnsupportedModelError:
-        fault = UserError("bad_weights", f"{name} is of an architecture that is not known")
     except Exception as error:
         fault = meaning(error)
         if fault is None:
             raise
     raise fault
+
+
+def _build(state: dict[str, Any], name: str) -> object:
+    try:
+        return spandrel.MAIN_REGISTRY.load(state)
+    except spandrel.UnsupportedModelError:
+        reason = "is of an architecture that is not known"
+    except Exception as error:  # tensors that are missing, or of another shape than their names say
+        if meaning(error):
+            raise
+        reason = "lacks weights or holds others than its architecture has"
+    raise UserError("bad_weights", f"{name} {reason}; get another file of the model")
 
 
 def _known(net: object, name: str) -> spandrel.ImageModelDescriptor[Any]:

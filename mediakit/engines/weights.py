@@ -1,6 +1,7 @@
 """How a weights file becomes a state dict without running anything it holds."""
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ import torch
 from mediakit.errors import UserError, show
 
 # What torch's weights-only loader says of pickles that name anything but tensors and containers
-_CODE = ("Unsupported global", "Unsupported class", "Unsupported operand", "TorchScript")
+_CODE = (
+    "Unsupported global",
+    "unsupported GLOBAL",
+    "Can only create new object",
+    "Can only build",
+    "TorchScript",
+)
 
 
 def read_weights(path: Path) -> dict[str, Any]:
@@ -21,6 +28,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     unknown_model.
     """
     name = show(path)
+    warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
     try:
         if path.suffix.lower() == ".safetensors":
             return dict(safetensors.torch.load_file(path))
@@ -30,13 +38,14 @@ def read_weights(path: Path) -> dict[str, Any]:
     except safetensors.SafetensorError as error:
         raise _damaged(name, error) from None
     except (pickle.UnpicklingError, RuntimeError) as error:
-        if any(words in str(error) for words in _CODE):
+        if any(words in str(error) for words in _CODE) or _is_plain_pickle(path):
             raise UserError(
                 "unsafe_weights",
                 f"{name} holds code or objects beside its weights and was not opened; "
                 "get a .safetensors of it",
             ) from None
-        raise _damaged(name, error) from None
+        reason = error if isinstance(error, RuntimeError) else ValueError("not a weights pickle")
+        raise _damaged(name, reason) from None
     except MemoryError:
         raise
     except Exception as error:  # damaged pickles raise nearly anything: EOFError, KeyError ...
@@ -44,6 +53,12 @@ def read_weights(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise UserError("bad_weights", f"{name} holds no weights; get the model's file again")
     return loaded
+
+
+def _is_plain_pickle(path: Path) -> bool:
+    """A pickle of a newer protocol than torch writes: what it holds beside weights is not known."""
+    with path.open("rb") as file:
+        return file.read(2) in (b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def _damaged(name: str, error: Exception) -> UserError:

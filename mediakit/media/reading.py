@@ -1,6 +1,7 @@
 """How the bytes of a picture file become a Picture, and what is wrong with those that can't."""
 
 import io
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -54,6 +55,8 @@ _UPRIGHT = {
 }
 # Text and profiles inside a PNG; Pillow's 1 MiB refuses workflows and print profiles that exist
 PngImagePlugin.MAX_TEXT_CHUNK = 16 * 1024**2
+# Pillow logs some damage beside raising it; without a handler that would land on stderr
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _FILTERS = (
     ("error", None, Image.DecompressionBombWarning, None, 0),

@@ -92,11 +92,14 @@ def write_picture(
     with path.open("w+b" if format == "tiff" else "wb") as file:
         sink = _Sink(file)
         failure = _save(to_image(picture.pixels), sink, _PILLOW[format], options)
-        if sink.fault is None and failure is not None:
-            raise ItemError("encode_failed", f"the picture could not be written: {failure}")
         if sink.fault is not None:
             raise sink.fault
-        if format == "tiff" and picture.exif and not tiff.add_directories(file, _exif(picture)):
+        if failure is not None and format == "tiff" and picture.exif:  # tags libtiff won't take
+            lost.append("the EXIF data does not fit into tiff and was left out")
+            return lost + write_picture(replace(picture, exif=None), path, format)
+        if failure is not None:
+            raise ItemError("encode_failed", f"the picture could not be written: {failure}")
+        if format == "tiff" and picture.exif and not _add_directories(file, picture):
             lost.append("the camera settings in the EXIF data were left out")
         file.flush()
     return lost
@@ -111,6 +114,15 @@ def _save(image: Image.Image, sink: _Sink, format: str, options: dict[str, Any])
     except Exception as error:  # an encoder's complaint may be of any kind
         return str(error) or type(error).__name__
     return None
+
+
+def _add_directories(file: IO[bytes], picture: Picture) -> bool:
+    try:
+        return tiff.add_directories(file, _exif(picture))
+    except OSError:
+        raise
+    except Exception:  # odd values; the file is whole without them until the last write
+        return False
 
 
 def _fitting(picture: Picture, format: str) -> Picture:
