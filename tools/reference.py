@@ -75,9 +75,16 @@ def _task(name: str, task: type[Task]) -> Iterator[str]:
 
 def _option(option: Any, context: typer.Context) -> tuple[str, ...]:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
-    value = "" if option.is_flag else f"`{option.metavar or option.display_type(context)}`"
+    value = "" if option.is_flag else f"`{_value(option, context)}`"
     default = "" if option.default in (None, False) else f"`{option.default}`"
     return names, value, default, option.help or ""
+
+
+def _value(option: Any, context: typer.Context) -> str:
+    low, high = option.min, option.max
+    if low is not None:
+        return f"{low} to {high}" if high is not None else f"{low} or more"
+    return str(option.metavar or option.display_type(context).strip("<>"))
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:

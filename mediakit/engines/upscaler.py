@@ -56,7 +56,7 @@ class Upscaler:
         self.exact = exact
         self._finite = True
         net.model.register_forward_hook(self._look)
-        # channels_last: 1.2 to 2 times faster convolutions on CPUs, and what tensor cores want
+        # channels_last: 1.1 (ESRGAN) to 1.3 (Compact) times faster on 2 CPU cores
         layout = torch.preserve_format if device == "mps" else torch.channels_last
         net.model.to(memory_format=layout)
         self._net = net.to(torch.device(device), _DTYPES[self.dtype]).eval()

@@ -9,11 +9,10 @@ from mediakit.media.pixels import (
     is_opaque,
     resize,
 )
-from mediakit.media.reading import SUFFIXES, read_picture
+from mediakit.media.reading import read_picture
 from mediakit.media.writing import write_picture
 
 __all__ = [
-    "SUFFIXES",
     "Picture",
     "Pixels",
     "background",

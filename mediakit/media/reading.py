@@ -14,17 +14,6 @@ from mediakit.media import exif as exif_block
 from mediakit.media import headers, metadata
 from mediakit.media.pixels import Picture, from_image
 
-# suffix -> format, for walks over directories; files named by hand are tried whatever their name
-SUFFIXES = {
-    ".jpg": "jpg",
-    ".jpeg": "jpg",
-    ".png": "png",
-    ".webp": "webp",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-    ".bmp": "bmp",
-    ".gif": "gif",
-}
 # Pillow's names of all that may be opened; not those that run programs (EPS) or fetch fonts
 _FORMATS = {
     "JPEG": "jpg",
@@ -36,11 +25,10 @@ _FORMATS = {
     "GIF": "gif",
 }
 if features.check("avif"):
-    SUFFIXES[".avif"] = "avif"
     _FORMATS["AVIF"] = "avif"
 
 _OPENED = [name for name in _FORMATS if name != "MPO"]  # Pillow opens that as JPEG
-_KINDS = ", ".join(sorted(set(SUFFIXES.values())))
+_KINDS = ", ".join(sorted(set(_FORMATS.values())))
 _GREY = ("1", "L")
 _COLOUR = ("P", "RGB", "RGBX", "YCbCr")
 _ALPHA = ("LA", "PA", "RGBA", "RGBa")

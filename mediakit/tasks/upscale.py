@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from mediakit.engines.upscaler import Upscaler
     from mediakit.media.pictures import Picture, Pixels
 
-# With --exact the tile must not depend on the memory that happens to be free.
-EXACT_TILE = 256
-
 
 class UpscaleParams(PictureOutput):
     model: str = option(
@@ -65,7 +62,7 @@ class Upscale(Task):
     def __init__(self, execution: UpscaleExecution, store: Store, cache: ModelCache) -> None:
         super().__init__(execution, store, cache)
         self.execution: UpscaleExecution = execution
-        self._device = self._dtype = ""
+        self._device = self._dtype = self._dtype_used = ""
         self._threads = 0
         self._tile: int | None = None  # as told, or as stepped down to
         self._used_tile = 0
@@ -118,13 +115,11 @@ class Upscale(Task):
         self._threads = e.threads or (1 if e.exact else device.free_cores())
         if e.tile != "auto":
             self._tile = int(e.tile)
-        elif e.exact:
-            self._tile = EXACT_TILE
 
     def used(self) -> Mapping[str, Any]:
         return {
             "device": self._device,
-            "dtype": self._dtype,
+            "dtype": self._dtype_used,
             "threads": self._threads,
             "tile": self._used_tile,
             "exact": self.execution.exact,
@@ -177,6 +172,7 @@ class Upscale(Task):
         def once(pixels: "Pixels") -> "Pixels":
             free = device.free_memory(self._device)
             self._used_tile = self._tile or net.auto_tile(free)
+            self._dtype_used = net.dtype  # not every net can do every type
             return net.upscale(pixels, self._used_tile, emit)
 
         return replace(picture, pixels=enlarge(once, net.scale, picture.pixels, scale))

@@ -1,0 +1,1 @@
+"""mediakit measured side by side with what one would use instead."""

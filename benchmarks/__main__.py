@@ -1,0 +1,132 @@
+"""`python -m benchmarks`: what is measured, the table, and the JSON beside it."""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import ROOT, Place, Row, Unavailable, compare
+
+# name -> module with `rows(place)`; imported when measured
+SUBJECTS = {
+    "startup": "benchmarks.startup",
+    "engine": "benchmarks.batch",
+    "pipeline": "benchmarks.pipeline",
+    "upscale": "benchmarks.upscale",
+}
+PACKAGES = ("typer", "pydantic", "pillow", "torch", "spandrel", "realesrgan")
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", choices=SUBJECTS, help="measure only this")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows only that it runs")
+    parser.add_argument("--pairs", type=int, help="pairs of runs a row, instead of its own number")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench-results")
+    options = parser.parse_args(arguments)
+    report: dict[str, Any] = {"machine": machine(), "quick": options.quick, "rows": []}
+    for subject in options.only or SUBJECTS:
+        with tempfile.TemporaryDirectory(prefix="mediakit-bench-") as folder:
+            place = Place(Path(folder), options.quick)
+            report["rows"] += measure(subject, place, options.pairs)
+    report["machine"]["load after"] = os.getloadavg()
+    print(table(report["rows"]))
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / f"{report['machine']['at'].replace(':', '')}.json"
+    file.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"\nwritten: {file}")
+    return 0
+
+
+def measure(subject: str, place: Place, pairs: int | None) -> list[dict[str, Any]]:
+    """The rows of a subject; one that can't be measured here says why."""
+    find: Callable[[Place], list[Row]] = import_module(SUBJECTS[subject]).rows
+    found = []
+    try:
+        for row in find(place):
+            print(f"measuring {row.name} ...", file=sys.stderr, flush=True)
+            found.append(compare(row, pairs))
+    except Unavailable as e:
+        print(f"{subject} left out: {e}", file=sys.stderr)
+        found.append({"name": subject, "left_out": str(e)})
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "at": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "commit": _said("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load before": os.getloadavg(),
+        "versions": versions,
+    }
+
+
+def _said(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Wall and CPU seconds are medians; the ratio is A by B, the goal is about the value."""
+    lines = [("row", "A", "B", "A wall", "A cpu", "B wall", "B cpu", "A/B wall", "cpu", "value",
+              "goal", "")]  # fmt: skip
+    notes = []
+    for row in rows:
+        if "left_out" in row:
+            notes.append(f"{row['name']}: left out: {row['left_out']}")
+            continue
+        a, b = row["first"], row["second"]
+        ((bound, goal),) = row["goal"].items()
+        sign = ">=" if bound == "at_least" else "<="
+        lines.append(
+            (
+                row["name"], a["what"], b["what"],
+                f"{a['wall']:.2f}", f"{a['cpu']:.2f}", f"{b['wall']:.2f}", f"{b['cpu']:.2f}",
+                f"{row['ratio']['wall']:.2f}", f"{row['ratio']['cpu']:.2f}",
+                f"{row['value']:.2f} {row['unit']}", f"{sign} {goal:g}",
+                "met" if row["met"] else "MISSED",
+            )
+        )  # fmt: skip
+        notes += [f"{row['name']}: {note}" for note in row["notes"]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    text = [
+        "  ".join(
+            cell.ljust(width) if i < 3 or i > 8 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    return "\n".join([*text, "", *notes]).rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""Start-up: `mediakit --help` beside an empty Typer app with as many commands."""
+
+import sys
+
+from benchmarks.measure import MEDIAKIT, Place, Row, Side, ratio, run
+
+MODEL_LIBRARIES = ("torch", "torchvision", "spandrel", "safetensors", "numpy", "PIL", "cv2")
+GOAL = 1.3
+
+_HEAD = """import typer
+
+app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.callback()
+def callback():
+    {help!r}
+"""
+_COMMAND = """
+
+@app.command({name!r}, help={help!r}, rich_help_panel={panel!r})
+def command_{number}():
+    pass
+"""
+_LOOK = (
+    "import sys\n"
+    "from mediakit.cli.app import run\n"
+    "run(['--help'])\n"
+    f"sys.stderr.write(' '.join(m for m in {MODEL_LIBRARIES!r} if m in sys.modules))\n"
+    "sys.exit(any(m in sys.modules for m in {MODEL_LIBRARIES!r}))\n"
+).replace("{MODEL_LIBRARIES!r}", repr(MODEL_LIBRARIES))
+
+
+def rows(place: Place) -> list[Row]:
+    """RuntimeError if `mediakit --help` imports a model library."""
+    (place.folder / "empty_app.py").write_text(_empty_app())
+    empty = (sys.executable, "-c", "from empty_app import app; app()", "--help")
+    path = str(place.folder)
+    run((sys.executable, "-c", _LOOK))
+    return [
+        Row(
+            name="startup",
+            first=Side("mediakit --help", lambda: run((*MEDIAKIT, "--help"))),
+            second=Side("empty Typer app --help", lambda: run(empty, PYTHONPATH=path)),
+            value=ratio,
+            goal=GOAL,
+            unit="times",
+            pairs=place.count(15, 2),
+            notes=["no model library was imported"],
+        )
+    ]
+
+
+def _empty_app() -> str:
+    """An app of mediakit's command names and help texts, and nothing behind them."""
+    from mediakit.cli.app import COMMANDS, TASKS, callback
+
+    parts = [_HEAD.format(help=callback.__doc__)]
+    for number, (name, (_, help)) in enumerate(COMMANDS.items()):
+        panel = "Tasks" if name in TASKS else "Beside them"
+        parts.append(_COMMAND.format(name=name, help=help, panel=panel, number=number))
+    return "".join(parts) + "\n"
