@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import ROOT, Place, Row, Unavailable, compare
+from benchmarks.measure import ROOT, Place, Unavailable, compare
 
 # name -> module with `rows(place)`; imported when measured
 SUBJECTS = {
@@ -22,6 +23,8 @@ SUBJECTS = {
     "pipeline": "benchmarks.pipeline",
     "upscale": "benchmarks.upscale",
 }
+# a quick run has none
+VERDICTS = {True: "met", False: "MISSED", None: ""}
 PACKAGES = ("typer", "pydantic", "pillow", "torch", "spandrel", "realesrgan")
 
 
@@ -43,26 +46,30 @@ def main(arguments: Sequence[str]) -> int:
     file = options.out / f"{report['machine']['at'].replace(':', '')}.json"
     file.write_text(json.dumps(report, indent=2) + "\n")
     print(f"\nwritten: {file}")
-    return 0
+    return int(any("failed" in row for row in report["rows"]))
 
 
 def measure(subject: str, place: Place, pairs: int | None) -> list[dict[str, Any]]:
-    """The rows of a subject; one that can't be measured here says why."""
-    find: Callable[[Place], list[Row]] = import_module(SUBJECTS[subject]).rows
-    found = []
-    try:
-        for row in find(place):
-            print(f"measuring {row.name} ...", file=sys.stderr, flush=True)
-            found.append(compare(row, pairs))
-    except Unavailable as e:
-        print(f"{subject} left out: {e}", file=sys.stderr)
-        found.append({"name": subject, "left_out": str(e)})
+    """The rows of a subject; one that can't be measured here says why, and costs no other."""
+    found: list[dict[str, Any]] = []
+
+    def attempt(name: str, act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        except (Unavailable, RuntimeError) as e:
+            why = "left_out" if isinstance(e, Unavailable) else "failed"
+            found.append({"name": name, why: str(e)})
+
+    for row in attempt(subject, lambda: import_module(SUBJECTS[subject]).rows(place)) or ():
+        print(f"measuring {row.name} ...", file=sys.stderr, flush=True)
+        if result := attempt(row.name, partial(compare, row, pairs)):
+            found.append(result | ({"met": None} if place.quick else {}))
     return found
 
 
 def machine() -> dict[str, Any]:
     """What the numbers depend on."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
@@ -101,8 +108,8 @@ def table(rows: list[dict[str, Any]]) -> str:
               "goal", "")]  # fmt: skip
     notes = []
     for row in rows:
-        if "left_out" in row:
-            notes.append(f"{row['name']}: left out: {row['left_out']}")
+        if why := row.keys() & {"left_out", "failed"}:
+            notes += [f"{row['name']} {w.replace('_', ' ')}: {row[w]}" for w in why]
             continue
         a, b = row["first"], row["second"]
         ((bound, goal),) = row["goal"].items()
@@ -113,7 +120,7 @@ def table(rows: list[dict[str, Any]]) -> str:
                 f"{a['wall']:.2f}", f"{a['cpu']:.2f}", f"{b['wall']:.2f}", f"{b['cpu']:.2f}",
                 f"{row['ratio']['wall']:.2f}", f"{row['ratio']['cpu']:.2f}",
                 f"{row['value']:.2f} {row['unit']}", f"{sign} {goal:g}",
-                "met" if row["met"] else "MISSED",
+                VERDICTS[row["met"]],
             )
         )  # fmt: skip
         notes += [f"{row['name']}: {note}" for note in row["notes"]]

@@ -5,12 +5,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import IO, Any
 
+# what is kept of a run's output, bytes
+LAST_WORDS = 4096
 ROOT = Path(__file__).parent.parent
 MEDIAKIT = (sys.executable, "-c", "from mediakit.cli.app import main; main()")  # as the script does
 
@@ -21,19 +23,21 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """What one run took: seconds, bytes of resident memory at the peak, and what it said.
+    """What one run took: seconds, bytes of resident memory at the peak; and its last words.
 
     `cpu` is user and system time of the whole process and of children that it waited for.
+    `memory` is None where it can't be told. `said` is standard output, `noted` standard error.
     """
 
     wall: float
     cpu: float
-    memory: int = 0
+    memory: int | None = None
     said: str = ""
+    noted: str = ""
 
     def __add__(self, other: "Sample") -> "Sample":
         """One run after the other."""
-        return Sample(self.wall + other.wall, self.cpu + other.cpu, max(self.memory, other.memory))
+        return Sample(self.wall + other.wall, self.cpu + other.cpu)
 
 
 @dataclass(frozen=True)
@@ -87,20 +91,39 @@ def run(command: Sequence[str | Path], **environment: str) -> Sample:
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        if process.returncode:
-            err.seek(0)
-            last = err.read()[-2000:].decode(errors="replace")
-            raise RuntimeError(f"{' '.join(map(str, command))}: exit {process.returncode}\n{last}")
-        said = out.read().decode(errors="replace")
-    # Linux counts kilobytes, macOS bytes; never less than this process held when it forked
-    memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Sample(wall, usage.ru_utime + usage.ru_stime, memory, said)
+        said, noted = _last(out), _last(err)
+    if process.returncode:
+        name = " ".join(map(str, command))
+        raise RuntimeError(f"{name}: exit {process.returncode}\n{said}\n{noted}")
+    cpu = usage.ru_utime + usage.ru_stime
+    return Sample(wall, cpu, _memory(usage.ru_maxrss), said, noted)
+
+
+def _last(file: IO[bytes]) -> str:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - LAST_WORDS))
+    return file.read().decode(errors="replace")
+
+
+def _memory(peak: int) -> int | None:
+    """Bytes, from kilobytes on Linux and bytes on macOS.
+
+    On Linux a child's peak begins with that of the process it was forked from: of a child that
+    stayed below us nothing is known.
+    """
+    if sys.platform == "darwin":
+        return peak
+    # of this process alone: getrusage would also count whoever started us
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    ours = int(status.get("VmHWM", "0 kB").split()[0])
+    return peak * 1024 if peak > ours else None
 
 
 def plain_environment() -> dict[str, str]:
-    """The user's, without settings that change what mediakit does, but for the model cache."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("MEDIAKIT_")}
+    """The user's, without settings that change what mediakit and make do, but for the cache."""
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("MEDIAKIT_", "MAKE", "MFLAGS"))
+    }
     if cache := os.environ.get("MEDIAKIT_CACHE"):
         kept["MEDIAKIT_CACHE"] = cache
     return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "100", "TERM": "dumb"}
@@ -141,8 +164,8 @@ def _side(side: Side, samples: list[Sample]) -> dict[str, Any]:
         "what": side.what,
         "wall": median(s.wall for s in samples),
         "cpu": median(s.cpu for s in samples),
-        "memory": int(median(s.memory for s in samples)),
-        "samples": [{k: v for k, v in asdict(s).items() if k != "said"} for s in samples],
+        "memory": _peak(samples),
+        "samples": [{"wall": s.wall, "cpu": s.cpu, "memory": s.memory} for s in samples],
     }
 
 
@@ -152,6 +175,19 @@ def _side(side: Side, samples: list[Sample]) -> dict[str, Any]:
 def ratio(first: list[Sample], second: list[Sample]) -> float:
     """Median of the pairs' ratios of wall seconds: what slows both of a pair cancels out."""
     return median(a.wall / b.wall for a, b in zip(first, second, strict=True))
+
+
+def memory_ratio(first: list[Sample], second: list[Sample]) -> float:
+    """Unavailable if one of the peaks could not be told."""
+    most, least = _peak(first), _peak(second)
+    if most is None or least is None:
+        raise Unavailable("the measuring process is larger than the measured one")
+    return most / least
+
+
+def _peak(samples: list[Sample]) -> float | None:
+    peaks = [s.memory for s in samples if s.memory is not None]
+    return median(peaks) if len(peaks) == len(samples) else None
 
 
 def speedup(first: list[Sample], second: list[Sample]) -> float:

@@ -1,6 +1,10 @@
-"""Start-up: `mediakit --help` beside an empty Typer app with as many commands."""
+"""Start-up: `mediakit --help` beside an empty Typer app with as many commands.
+
+As a program of its own it writes that app.
+"""
 
 import sys
+from pathlib import Path
 
 from benchmarks.measure import MEDIAKIT, Place, Row, Side, ratio, run
 
@@ -22,18 +26,16 @@ _COMMAND = """
 def command_{number}():
     pass
 """
-_LOOK = (
-    "import sys\n"
-    "from mediakit.cli.app import run\n"
-    "run(['--help'])\n"
-    f"sys.stderr.write(' '.join(m for m in {MODEL_LIBRARIES!r} if m in sys.modules))\n"
-    "sys.exit(any(m in sys.modules for m in {MODEL_LIBRARIES!r}))\n"
-).replace("{MODEL_LIBRARIES!r}", repr(MODEL_LIBRARIES))
+_LOOK = f"""import sys
+from mediakit.cli.app import run
+run(["--help"])
+sys.exit(", ".join(m for m in {MODEL_LIBRARIES} if m in sys.modules) or 0)
+"""
 
 
 def rows(place: Place) -> list[Row]:
     """RuntimeError if `mediakit --help` imports a model library."""
-    (place.folder / "empty_app.py").write_text(_empty_app())
+    run((sys.executable, "-m", "benchmarks.startup", place.folder / "empty_app.py"))
     empty = (sys.executable, "-c", "from empty_app import app; app()", "--help")
     path = str(place.folder)
     run((sys.executable, "-c", _LOOK))
@@ -60,3 +62,7 @@ def _empty_app() -> str:
         panel = "Tasks" if name in TASKS else "Beside them"
         parts.append(_COMMAND.format(name=name, help=help, panel=panel, number=number))
     return "".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(_empty_app())

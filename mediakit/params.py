@@ -8,7 +8,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    ValidationError,
+)
 
 
 class Options(BaseModel):
@@ -26,7 +34,7 @@ _BINARY = {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
 
 
 def _number_with_unit(value: object) -> object:
-    match = re.fullmatch(r"([0-9.]+)\s*([kmgt]i?|)(?:b|p|px)?", str(value).strip().lower())
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?|)(?:b|p|px)?", str(value).strip().lower())
     if not match:
         raise ValueError("expected a number such as 500000, 200M or 4GiB")
     return int(float(match[1]) * (_UNITS | _BINARY)[match[2]])
@@ -47,11 +55,19 @@ def _auto_or_int(value: object) -> object:
     return value
 
 
+def _whole(value: int | float) -> int | float:
+    return int(value) if value == int(value) else value
+
+
 def _path(value: object) -> object:
+    if value == "":
+        raise ValueError("expected a path, not nothing")
     return Path(value) if isinstance(value, str) else value
 
 
 Quantity = Annotated[int, BeforeValidator(_number_with_unit), Field(ge=1)]
+# 4.0 is 4: the same fingerprint, the same name
+Number = Annotated[int | float, Field(allow_inf_nan=False), AfterValidator(_whole)]
 Shard = Annotated[tuple[int, int], BeforeValidator(_shard)]
 # pydantic refuses text that is not UTF-8; file names may be
 AnyPath = Annotated[InstanceOf[Path], BeforeValidator(_path)]
@@ -66,6 +82,18 @@ def option(default: Any, help: str, *, flags: tuple[str, ...] = (), **field: Any
     """A field with its help; `flags` replaces the option names made from the field's name."""
     extra: dict[str, Any] | None = {"flags": list(flags)} if flags else None
     return Field(default, description=help, json_schema_extra=extra, **field)
+
+
+def fault(error: ValidationError) -> str:
+    """What is wrong with the first of the wrong fields, in one line: "scale: ..."."""
+    errors = error.errors()
+    name = str(errors[0]["loc"][0]) if errors[0]["loc"] else ""
+    # of a union's alternatives the last is the most general
+    last = [e for e in errors if not name or e["loc"][:1] == errors[0]["loc"][:1]][-1]
+    cause = last["msg"].removeprefix("Value error, ")
+    if last["type"] == "extra_forbidden":
+        cause = "there is no such option"
+    return f"{name}: {cause}" if name else cause
 
 
 class PictureOutput(Params):
@@ -137,8 +165,9 @@ class Batch(Options):
     )
     name: str | None = option(
         None,
-        "Template of output names under --out: {relpath} {stem} {ext} {name} {index} and any "
-        "parameter, such as '{relpath}/{stem}_{scale}x{ext}'.",
+        "Template of output names under --out: {relpath} {stem} {ext} {name} {index} {hash} and "
+        "any parameter, such as '{relpath}/{stem}_{scale}x{ext}'.",
+        min_length=1,
     )
     list_file: AnyPath | None = option(
         None,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from mediakit.batch.task import Task
 from mediakit.errors import UserError, show
+from mediakit.params import fault
 
 Values = dict[str, Any]
 
@@ -63,22 +64,23 @@ def read(path: Path, tasks: Mapping[str, type[Task]]) -> Preset:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise UserError("bad_preset", f"{show(path)} can't be read: {e.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as e:
         cause = " ".join(str(e).split())
         raise UserError("bad_preset", f"{show(path)} is not YAML: {cause}") from None
     if not isinstance(content, dict):
-        raise UserError("bad_preset", f"{show(path)}: expected a section a task")
+        raise UserError("bad_preset", f"{show(path)}: expected `task:` and its options below it")
     about = {k: content.pop(k) for k in ("description", "extends") if k in content}
     for section, values in content.items():
         if section not in tasks:
             known = ", ".join([*tasks, "description", "extends"])
-            raise UserError("bad_preset", f"{show(path)}: no task {section!r}; known are {known}")
+            raise UserError(
+                "bad_preset", f"{show(path)}: no task {show(section)}; known are {known}"
+            )
         _check(path, tasks[section], values)
     try:
         return Preset(name=path.stem, path=path, sections=content, **about)
     except ValidationError as e:
-        first = e.errors()[0]
-        raise UserError("bad_preset", f"{show(path)}: {first['loc'][0]}: {first['msg']}") from None
+        raise UserError("bad_preset", f"{show(path)}: {fault(e)}") from None
 
 
 def _check(path: Path, task: type[Task], values: object) -> None:
@@ -87,10 +89,7 @@ def _check(path: Path, task: type[Task], values: object) -> None:
     try:
         both.model_validate(values)
     except ValidationError as e:
-        first = e.errors()[0]
-        where = ".".join(str(part) for part in (task.name, *first["loc"]))
-        cause = "no such option" if first["type"] == "extra_forbidden" else first["msg"]
-        raise UserError("bad_preset", f"{show(path)}: {where}: {cause}") from None
+        raise UserError("bad_preset", f"{show(path)}: {task.name}: {fault(e)}") from None
 
 
 def section(name: str, task: type[Task], tasks: Mapping[str, type[Task]]) -> Values:
@@ -104,11 +103,13 @@ def section(name: str, task: type[Task], tasks: Mapping[str, type[Task]]) -> Val
 def _chain(name: str, tasks: Mapping[str, type[Task]]) -> Iterable[Preset]:
     seen: list[Path] = []
     following: str | None = name
-    while following:
+    while following is not None:
         path = find(following)
-        if path in seen:
+        if path.resolve() in seen:
             raise UserError("bad_preset", f"{show(path)} extends itself; remove an extends line")
-        seen.append(path)
+        seen.append(path.resolve())
         preset = read(path, tasks)
         yield preset
         following = preset.extends
+        if following and "/" in following:
+            following = str(path.parent / following)

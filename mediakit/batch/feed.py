@@ -2,11 +2,10 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 from mediakit.batch.item import Item
-from mediakit.errors import MediakitError
 
 # A stream is read this many items ahead.
 STREAM_AHEAD = 64
@@ -24,16 +23,18 @@ class Feed(Protocol):
 
 
 class ListFeed:
-    """Items that are all known."""
+    """Items that are all known. The list is used up, so that what is done needs no memory."""
 
-    def __init__(self, items: Iterable[Item]) -> None:
-        self._items = iter(items)
+    def __init__(self, items: list[Item]) -> None:
+        self._items = items
+        items.reverse()
         self.ended = False
 
     def next(self) -> Item | None:
-        item = next(self._items, None)
-        self.ended = item is None
-        return item
+        if self._items:
+            return self._items.pop()
+        self.ended = True
+        return None
 
     def wait(self, seconds: float) -> None:
         return
@@ -43,8 +44,8 @@ class StreamFeed:
     """Items that come when they come; the reading thread ends with the process."""
 
     def __init__(self, items: Iterator[Item]) -> None:
-        self._queue: queue.Queue[Item | MediakitError | None] = queue.Queue(STREAM_AHEAD)
-        self._head: list[Item | MediakitError | None] = []
+        self._queue: queue.Queue[Item | Exception | None] = queue.Queue(STREAM_AHEAD)
+        self._head: list[Item | Exception | None] = []
         self.ended = False
         threading.Thread(target=self._read, args=(items,), daemon=True).start()
 
@@ -53,18 +54,18 @@ class StreamFeed:
             for item in items:
                 self._queue.put(item)
             self._queue.put(None)
-        except MediakitError as e:
+        except Exception as e:
             self._queue.put(e)
 
     def next(self) -> Item | None:
-        """MediakitError if the stream itself is not usable."""
+        """Raises what the stream raised when it is not usable."""
         if self.ended:
             return None
         try:
             item = self._head.pop() if self._head else self._queue.get_nowait()
         except queue.Empty:
             return None
-        if isinstance(item, MediakitError):
+        if isinstance(item, Exception):
             raise item
         self.ended = item is None
         return item

@@ -5,7 +5,7 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,15 +39,18 @@ class FileState:
         """Of content that is not in a file."""
         return cls(path, hashlib.sha256(data).hexdigest(), len(data))
 
-    def unchanged(self, path: str | Path, verify: bool = False) -> bool:
-        """Whether the file at `path` still has this content: by stat if it can, else by sha256."""
+    def found_at(self, path: str | Path, verify: bool = False) -> "FileState | None":
+        """This state with the stat that the file at `path` has now, None if its content is not
+        this: told by stat if it can be, else (and with `verify`) by sha256."""
         try:
             now = Stat.of(os.stat(path))
             if now == self.stat and not verify:
-                return True
-            return now.size == self.size and digest(path) == self.sha256
+                return self
+            if now.size != self.size or digest(path) != self.sha256:
+                return None
         except OSError:
-            return False
+            return None
+        return replace(self, stat=now)  # of before the reading: what came since is seen
 
 
 def digest(path: str | Path) -> str:
@@ -131,14 +134,14 @@ def flush(path: Path) -> None:
         os.close(fd)
 
 
-def put_in_place(temporary: Path, final: Path, replace: bool) -> Stat:
+def put_in_place(temporary: Path, final: str | Path, replace: bool) -> Stat:
     """Give a whole temporary file its final name on the same file system, and its Stat there.
 
     Without `replace` a file that is already there stays: FileExistsError.
     """
     if replace:
-        temporary.replace(final)
-        return Stat.of(final.stat())
+        os.replace(temporary, final)
+        return Stat.of(os.stat(final))
     try:
         os.link(temporary, final)
     except FileExistsError:
@@ -149,7 +152,7 @@ def put_in_place(temporary: Path, final: Path, replace: bool) -> Stat:
             raise
         if os.path.lexists(final):
             raise FileExistsError(errno.EEXIST, "file exists") from None
-        temporary.replace(final)
+        os.replace(temporary, final)
     else:
         temporary.unlink()
-    return Stat.of(final.stat())
+    return Stat.of(os.stat(final))

@@ -2,39 +2,61 @@
 
 Journal lines are told apart by `t`: `start` (work on an item begins), `stop` (it ended without an
 answer), `intent` (its files are whole and about to be put in place), `done` (they are), `failed`,
-and `item` (the sum of the others, written when journals of ended runs are merged). Lines of one
-item never overlap in time, its lock sees to that; `at` orders them between files.
+and `item` (the sum of the others, written when journals of ended runs are merged). `at` says when,
+in nanoseconds: it rises within a journal, and from one run's lines of an item to the next run's,
+since the item's lock is held while they are written. In that order they are read, whatever
+journals they are in.
 """
 
 import contextlib
+import heapq
 import json
 import os
 import threading
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mediakit.batch.files import FileState, Stat
 
 Line = dict[str, Any]
+CHUNK = 1 << 20  # bytes of a journal in memory at a time
+
+
+class Where(NamedTuple):
+    """Where a record is: a journal's name, a line's offset, and the part of the line if any."""
+
+    name: str
+    offset: int
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """How an item's files were made: recipe hash, input's path and states, output states.
+    """How an item's files were made, and when: recipe hash, input's path and states, output
+    states, and where the record is."""
 
-    `where` is the journal and offset of the line that holds the record.
-    """
-
+    at: int
     recipe: str
     source: str
     inputs: tuple[FileState, ...]
     outputs: tuple[FileState, ...]
-    where: tuple[str, int]
+    where: Where
+
+    def with_stats(self, stats: list[list[int]]) -> "Making":
+        """The same with the stats of its outputs."""
+        outputs = tuple(
+            FileState(o.path, o.sha256, o.size, Stat(*stat))
+            for o, stat in zip(self.outputs, stats, strict=True)
+        )
+        return Making(self.at, self.recipe, self.source, self.inputs, outputs, self.where)
 
     def line(self) -> Line:
         """As it stands in a journal; the inverse of `parse`."""
         return {
+            "at": self.at,
             "recipe": self.recipe,
             "source": self.source,
             "inputs": [[s.path, s.sha256, s.size, s.stat] for s in self.inputs],
@@ -42,125 +64,139 @@ class Making:
         }
 
     @classmethod
-    def parse(cls, line: Line, where: tuple[str, int]) -> "Making":
-        inputs, outputs = (
-            tuple(
-                FileState(path, sha256, size, Stat(*stat) if stat else None)
-                for path, sha256, size, stat in line[name]
-            )
-            for name in ("inputs", "outputs")
-        )
-        return cls(line["recipe"], line["source"], inputs, outputs, where)
+    def parse(cls, line: Line, where: Where) -> "Making":
+        inputs, outputs = _states(line["inputs"]), _states(line["outputs"])
+        return cls(line["at"], line["recipe"], line["source"], inputs, outputs, where)
+
+
+def _states(lists: list[list[Any]]) -> tuple[FileState, ...]:
+    return tuple(
+        [
+            FileState(path, sha256, size, Stat(*stat) if stat else None)
+            for path, sha256, size, stat in lists
+        ]
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What is known of one item: the files it has, those it may have, and how it last ended."""
 
-    at: int = 0  # of the last line, nanoseconds
+    at: int = 0  # of the last line
     made: Making | None = None
     intended: Making | None = None
-    failed: tuple[str, int] | None = None  # where its record is
-    starts: int = 0  # begun and never ended: the process died
-    fresh: bool = False  # learnt after this run began, so from another one
+    failed: bool = False
+    starts: int = 0  # begun and never ended: the process died, or is still at it
 
     def makings(self) -> tuple[Making, ...]:
         return tuple(m for m in (self.intended, self.made) if m)
 
-    def after(self, line: Line, where: tuple[str, int]) -> "Entry":
+    def after(self, line: Line, where: Where) -> "Entry":
         """This entry after one more line. That a file was made survives a later failure."""
-        if line["at"] < self.at:
-            return self
-        now = replace(self, at=line["at"])
+        at = line["at"]
         match line["t"]:
             case "start":
-                return replace(now, starts=self.starts + 1)
+                return Entry(at, self.made, self.intended, self.failed, self.starts + 1)
             case "stop":
-                return replace(now, starts=0)
+                return Entry(at, self.made, self.intended, self.failed)
             case "intent":
-                return replace(now, intended=Making.parse(line, where), failed=None)
+                return Entry(at, self.made, Making.parse(line, where), starts=self.starts)
             case "done" if self.intended:
-                outputs = tuple(
-                    replace(output, stat=Stat(*stat))
-                    for output, stat in zip(self.intended.outputs, line["stats"], strict=True)
-                )
-                return Entry(at=line["at"], made=replace(self.intended, outputs=outputs))
+                return Entry(at, self.intended.with_stats(line["stats"]))
             case "failed":
-                return replace(now, failed=where, starts=0)
+                return Entry(at, self.made, self.intended, failed=True)
             case "item":
-                return Entry(
-                    at=line["at"],
-                    made=Making.parse(line["made"], where) if line["made"] else None,
-                    intended=Making.parse(line["intended"], where) if line["intended"] else None,
-                    failed=where if line["failed"] else None,
-                    starts=line["starts"],
+                made, intended = (
+                    Making.parse(line[part], where._replace(part=part)) if line[part] else None
+                    for part in ("made", "intended")
                 )
+                return Entry(at, made, intended, line["failed"], line["starts"])
         return self
 
 
 class History:
-    """The entries of all journals in a folder but the one named `own`; safe for threads."""
+    """The entries of the journals in a folder: all but `own`, or `only` some; safe for threads."""
 
-    def __init__(self, folder: Path, own: str = "") -> None:
+    def __init__(self, folder: Path, own: str = "", only: Collection[str] = ()) -> None:
         self.folder = folder
-        self.own = own
         self.entries: dict[str, Entry] = {}
         self.newest = 0
-        self._seen: dict[str, tuple[int, int]] = {}  # file name -> inode, bytes read
+        self._own = own
+        self._only = only
+        self._seen: dict[str, int] = {}  # file name -> bytes read
         self._mutex = threading.Lock()
-        self._began = False
         self.refresh()
-        self._began = True
+        self.began = max(time.time_ns(), self.newest)
 
     def refresh(self) -> None:
         """Take in what other runs have appended since the last call."""
         with self._mutex:
-            while not self._read_all():  # a file went away under us: merged by another run
-                pass
+            entries = self.entries
+            while not self._read(entries):
+                self._seen, entries = {}, {}
+            self.entries = entries
 
-    def _read_all(self) -> bool:
+    def _read(self, entries: dict[str, Entry]) -> bool:
+        """False if all must be read anew: another run merged journals under us, or a line came to
+        light after a later one of its item."""
+        try:
+            tails = [self._tail(name) for name in self._grown()]
+            for line, where in heapq.merge(*tails, key=lambda pair: pair[0]["at"]):
+                entry = entries.get(line["key"], Entry())
+                if line["at"] < entry.at:
+                    return False
+                # of one moment are only a line and the sum that a killed merger left beside it
+                if line["at"] > entry.at or line["t"] == "item":
+                    with contextlib.suppress(ValueError, LookupError, TypeError):
+                        entry = entry.after(line, where)
+                    entries[line["key"]] = entry
+                    self.newest = max(self.newest, entry.at)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _grown(self) -> list[str]:
+        """The journals that are longer than what was read of them."""
         try:
             names = os.listdir(self.folder)
         except OSError:
-            return True
-        for name in names:
-            if name != self.own and name.endswith(".jsonl"):
-                try:
-                    self._read(name)
-                except FileNotFoundError:
-                    return False
-        return True
+            return []
+        return [
+            name
+            for name in names
+            if name != self._own
+            and (not self._only or name in self._only)
+            and name.endswith(".jsonl")
+            and os.stat(self.folder / name).st_size != self._seen.get(name, 0)
+        ]
 
-    def _read(self, name: str) -> None:
-        path = self.folder / name
-        inode, offset = self._seen.get(name, (0, 0))
-        status = os.stat(path)
-        if (status.st_ino, status.st_size) == (inode, offset):
-            return
-        with path.open("rb") as file:
-            now = os.fstat(file.fileno()).st_ino
-            if now != inode:
-                offset = 0
-            file.seek(offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # still being written, or cut off by a crash
-                with contextlib.suppress(ValueError, LookupError, TypeError):
-                    self._apply(json.loads(line), (name, offset))
-                offset += len(line)
-        self._seen[name] = (now, offset)
-
-    def _apply(self, line: Line, where: tuple[str, int]) -> None:
-        entry = self.entries.get(line["key"], Entry()).after(line, where)
-        self.newest = max(self.newest, entry.at)
-        self.entries[line["key"]] = replace(entry, fresh=self._began)
-
-    def record(self, where: tuple[str, int]) -> Line | None:
-        """The record in the journal line at `where`, None if it was merged away meanwhile."""
-        name, offset = where
-        with contextlib.suppress(OSError, ValueError, KeyError):
+    def _tail(self, name: str) -> Iterator[tuple[Line, Where]]:
+        """The lines of a journal that were not read yet; `at` rises."""
+        newest = 0
+        while True:
+            offset = self._seen.get(name, 0)
             with (self.folder / name).open("rb") as file:
                 file.seek(offset)
-                record: Line = json.loads(file.readline())["record"]
+                lines = file.readlines(CHUNK)
+            for data in lines:
+                if not data.endswith(b"\n"):
+                    return  # still being written, or cut off by a crash
+                with contextlib.suppress(ValueError, LookupError, TypeError):
+                    line = json.loads(data.decode())
+                    if line["at"] >= newest and isinstance(line["key"], str):
+                        newest = line["at"]
+                        yield line, Where(name, offset)
+                offset += len(data)
+                self._seen[name] = offset
+            if not lines:
+                return
+
+    def record(self, where: Where) -> Line | None:
+        """The record at `where`, None if it was merged away meanwhile."""
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            with (self.folder / where.name).open("rb") as file:
+                file.seek(where.offset)
+                line = json.loads(file.readline())
+            record: Line = (line[where.part] if where.part else line)["record"]
             return record
         return None

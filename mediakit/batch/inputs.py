@@ -1,76 +1,120 @@
-"""What the inputs are: arguments, directories and globs, lists, and standard input."""
+"""Which inputs the arguments mean: files, directories and globs."""
 
-import base64
-import csv
 import glob
-import io
-import json
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator
+import stat
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from mediakit.batch.files import input_error
 from mediakit.batch.item import Source
 from mediakit.errors import ItemError, UserError, show
 
-# Standard input is read in pieces of this many bytes.
-CHUNK = 1 << 16
+Identity = tuple[int, int]  # device and inode
 
 
-def from_arguments(
-    arguments: Iterable[str], suffixes: Iterable[str], out: Path | None
-) -> Iterator[Source]:
-    """Files, directories (recursively, only known suffixes) and globs; `out` is left out.
+@dataclass(frozen=True)
+class Finder:
+    """Finds inputs. Directories yield files with one of `suffixes` (lower case); the output
+    directory `out` is left out, and so is what was `made` there (names below `out`), for
+    results may lie beside their inputs."""
 
-    An existing path beats a glob. A name that leads nowhere is a failed item, except as the
-    only argument: UserError.
-    """
-    arguments = list(arguments)
-    known = frozenset(suffixes)
-    for argument in arguments:
-        path = Path(argument)
-        if os.path.lexists(argument):
-            if path.is_dir():
-                yield from _walk(argument, known, out)
+    suffixes: Container[str]
+    out: Path | None = None
+    made: Container[str] = ()
+
+    def find(self, arguments: Iterable[str]) -> Iterator[Source]:
+        """Files, directories (recursively) and globs; an existing path beats a glob.
+
+        A name that leads nowhere is a failed item, except as the only argument: UserError.
+        """
+        arguments = list(arguments)
+        for argument in arguments:
+            if os.path.isdir(argument):
+                yield from self._walk(argument)
+            elif os.path.lexists(argument):
+                yield named(argument)
+            elif found := sorted(glob.glob(argument, recursive=True)):
+                yield from self._matches(found, files_only="**" in argument)
+            elif len(arguments) == 1:
+                raise _nowhere(argument)
             else:
-                yield _explicit(argument)
-        elif found := sorted(glob.glob(argument, recursive=True)):
-            for name in found:
-                if not Path(name).is_dir():
-                    yield _explicit(name)
-        elif len(arguments) == 1:
-            raise UserError("missing_file", f"{show(argument)} does not exist; check the name")
-        else:
-            yield _explicit(argument)
+                yield named(argument)
+
+    def _matches(self, found: list[str], files_only: bool) -> Iterator[Source]:
+        """What a glob found; directories as if the shell had named them."""
+        out = identity(self.out) if self.out else None
+        for path in found:
+            if not os.path.isdir(path):
+                if not self._was_made(path):
+                    yield named(path)
+            elif not files_only and (out is None or identity(path) != out):
+                yield from self._walk(path)
+
+    def _was_made(self, path: str) -> bool:
+        if self.out is None or not self.made:
+            return False
+        folder = os.path.relpath(
+            os.path.realpath(os.path.dirname(path)), os.path.realpath(self.out)
+        )
+        return os.path.normpath(os.path.join(folder, os.path.basename(path))) in self.made
+
+    def _walk(self, root: str) -> Iterator[Source]:
+        """Files below `root` in sorted order; links to directories are followed, circles not."""
+        out = identity(self.out) if self.out else None
+        made = self.made if out is not None and out == identity(root) else ()
+        stack: list[tuple[str, str, tuple[Identity, ...]]] = [(root, "", ())]
+        while stack:
+            folder, relative, above = stack.pop()
+            try:
+                status = os.stat(folder)
+                here = (status.st_dev, status.st_ino)
+                if here in above or (above and here == out):
+                    continue
+                entries = _entries(folder)
+            except OSError as e:
+                yield Source(folder, relative or ".", error=input_error(folder, e))
+                continue
+            for name, is_dir in entries:
+                below = os.path.join(relative, name)
+                if not is_dir and _suffix(name) in self.suffixes and below not in made:
+                    yield Source(os.path.join(folder, name), below)
+            stack += [
+                (os.path.join(folder, name), os.path.join(relative, name), (*above, here))
+                for name, is_dir in reversed(entries)
+                if is_dir
+            ]
 
 
-def _explicit(path: str) -> Source:
+def named(path: str) -> Source:
+    """An input that was named by hand: tried whatever its suffix."""
     return Source(path, os.path.basename(path))
 
 
-def _walk(root: str, suffixes: frozenset[str], out: Path | None) -> Iterator[Source]:
-    """Files below `root` in sorted order; links to directories are followed, circles are not."""
-    avoid = _identity(out) if out else None
-    stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [(root, ())]
-    while stack:
-        folder, above = stack.pop()
-        identity = _identity(folder)
-        if identity is None or identity in above or (identity == avoid and above):
-            continue
-        try:
-            with os.scandir(folder) as scan:
-                entries = sorted((e.name, _is_dir(e)) for e in scan if not e.name.startswith("."))
-        except OSError as e:
-            error = ItemError("unreadable", f"{show(folder)} can't be listed: {e.strerror}")
-            yield Source(folder, os.path.relpath(folder, root), error=error)
-            continue
-        for name, is_dir in entries:
-            if not is_dir and os.path.splitext(name)[1].lower() in suffixes:
-                path = os.path.join(folder, name)
-                yield Source(path, os.path.relpath(path, root))
-        below = [os.path.join(folder, name) for name, is_dir in reversed(entries) if is_dir]
-        stack += [(path, (*above, identity)) for path in below]
+def check_is_file(path: str) -> None:
+    """ItemError if the input is missing or no file, as reading it would say."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as e:
+        raise input_error(path, e if isinstance(e, OSError) else FileNotFoundError(2, "")) from None
+    if not stat.S_ISREG(mode):
+        raise ItemError("not_a_file", f"{show(path)} is not a file; name a file instead")
+
+
+def identity(path: str | Path) -> Identity | None:
+    """What two names of one file or directory have in common; None if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _entries(folder: str) -> list[tuple[str, bool]]:
+    """Name and whether it is a directory, sorted; without hidden ones."""
+    with os.scandir(folder) as scan:
+        return sorted((e.name, _is_dir(e)) for e in scan if not e.name.startswith("."))
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
@@ -80,133 +124,14 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _identity(path: str | Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
-def from_list(path: Path) -> Iterator[Source]:
-    """A list file: .txt one input a line, .csv and .jsonl one row a line."""
-    readers: dict[str, Callable[[bytes, str], Iterator[Source]]] = {
-        ".txt": lambda data, origin: from_lines(_lines(data, b"\n"), origin),
-        ".csv": _csv,
-        ".jsonl": lambda data, origin: from_json_lines(_lines(data, b"\n"), origin),
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise UserError("usage", f"--from {show(path)}: expected a .txt, .csv or .jsonl file, or -")
+def _nowhere(path: str) -> UserError:
     try:
-        data = path.read_bytes()
+        os.lstat(path)
     except OSError as e:
-        raise UserError("missing_file", f"--from {show(path)}: {e.strerror}") from None
-    yield from reader(data, str(path))
-
-
-def from_stdin(fd: int, null: bool, sniff: Callable[[bytes], bool]) -> Iterator[Source]:
-    """Standard input: JSON Lines if it starts with `{`, one file's bytes if `sniff` says so,
-    else names, one a line or NUL-separated."""
-    head = _read(fd)
-    if sniff(head):
-        data = head + b"".join(iter(lambda: _read(fd), b""))
-        yield Source("-", "stdin", data=data)
-        return
-    pieces = _stream(fd, head, b"\0" if null else b"\n")
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-        yield from from_json_lines(pieces, "standard input")
-    else:
-        yield from from_lines(pieces, "standard input", null)
-
-
-def _read(fd: int) -> bytes:
-    # not sys.stdin.buffer: its lock would be held by a waiting thread when the process exits
-    return os.read(fd, CHUNK)
-
-
-def _stream(fd: int, head: bytes, end: bytes) -> Iterator[bytes]:
-    rest = head
-    while head:
-        *lines, rest = rest.split(end)
-        yield from lines
-        head = _read(fd)
-        rest += head
-    if rest:
-        yield rest
-
-
-def _lines(data: bytes, end: bytes) -> list[bytes]:
-    return data.removeprefix(b"\xef\xbb\xbf").split(end)
-
-
-def from_lines(lines: Iterable[bytes], origin: str, null: bool = False) -> Iterator[Source]:
-    """One name a line; empty lines are passed over."""
-    for line in lines:
-        name = line if null else line.removesuffix(b"\r")
-        if name:
-            yield _explicit(os.fsdecode(name))
-
-
-def from_json_lines(lines: Iterable[bytes], origin: str) -> Iterator[Source]:
-    """One JSON object a line: a row, or a record of mediakit's, whose outputs become inputs."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{origin}:{number}"
-        try:
-            row = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-            if not isinstance(row, dict):
-                raise ValueError("expected a JSON object")
-        except ValueError as e:
-            yield _bad(where, f"not JSON: {e}")
-            continue
-        yield from from_record(row) if "schema" in row else [from_row(row, where)]
-
-
-def from_record(record: dict[str, Any]) -> Iterator[Source]:
-    """The outputs of one of mediakit's own records; one that failed has none."""
-    outputs = record.get("outputs") or []
-    raw = record.get("outputs_b64") or [None] * len(outputs)
-    if record.get("status") not in ("done", "skipped"):
-        return
-    for output, b64 in zip(outputs, raw, strict=False):
-        path = os.fsdecode(base64.b64decode(b64)) if b64 else output
-        name = os.path.basename(path)
-        yield Source(path, name, upstream=(str(record.get("id", "")),))
-
-
-def from_row(row: dict[str, Any], where: str) -> Source:
-    """A row: `input` (or `input_b64`), and Params; checked against the task's when planned."""
-    row = dict(row)
-    name, b64 = row.pop("input", None), row.pop("input_b64", None)
-    try:
-        path = os.fsdecode(base64.b64decode(b64, validate=True)) if b64 else name
-    except ValueError:
-        return _bad(where, "input_b64 is not base64")
-    if not isinstance(path, str) or not path:
-        return _bad(where, 'a row needs "input", the file to work on')
-    return Source(path, os.path.basename(path), row)
-
-
-def _csv(data: bytes, origin: str) -> Iterator[Source]:
-    text = io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline="")
-    reader = csv.DictReader(text)
-    if "input" not in (reader.fieldnames or []):
-        raise UserError(
-            "usage", f"--from {show(origin)}: the first line must name the columns, one is input"
-        )
-    try:
-        for row in reader:
-            where = f"{origin}:{reader.line_num}"
-            if None in row:
-                yield _bad(where, "more values than columns")
-            else:
-                yield from_row({k: v for k, v in row.items() if v not in ("", None)}, where)
-    except csv.Error as e:
-        yield _bad(f"{origin}:{reader.line_num}", f"not CSV: {e}")
-
-
-def _bad(where: str, cause: str) -> Source:
-    error = ItemError("bad_row", f"{show(where)}: {cause}; mend the line")
-    return Source(where, re.sub(r"\W+", "_", where), error=error)
+        error = input_error(path or "''", e)
+        return UserError(error.code, error.message)
+    return UserError("changed", f"{show(path)} appeared meanwhile; run again")

@@ -29,9 +29,11 @@ class Journal:
         self.folder = folder
         self._host = socket.gethostname().replace("/", "_") or "host"
         self.run = f"{self._host}-{os.getpid()}-{time.time_ns()}"
+        self.temporary = folder / "tmp" / self.run  # on the file system of the outputs
         self.history = History(folder / "journal", own=f"{self.run}.jsonl")
         self._mutex = threading.RLock()
         self._fd: int | None = None
+        self._last = 0
         self._locks: Locks | None = None
 
     def open(self) -> None:
@@ -40,18 +42,15 @@ class Journal:
             if self._fd is not None:
                 return
             (self.folder / "journal").mkdir(parents=True, exist_ok=True)
-            self._locks = Locks(self.folder / "lock")
+            self._locks = self._locks or Locks(self.folder / "lock")
             self._locks.wait(f"run {self.run}")
             self.temporary.mkdir(parents=True, exist_ok=True)
             path = self.folder / "journal" / f"{self.run}.jsonl"
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            if self._locks.acquire("clear up"):
-                with contextlib.suppress(OSError):
-                    self._clear_up()
-                self._locks.release("clear up")
+            self._clear_up()
 
     @property
-    def run_is_open(self) -> bool:
+    def is_open(self) -> bool:
         return self._fd is not None
 
     @property
@@ -59,29 +58,21 @@ class Journal:
         assert self._locks is not None, "open() first"
         return self._locks
 
-    @property
-    def temporary(self) -> Path:
-        """A folder of this run's own, on the file system of the outputs."""
-        return self.folder / "tmp" / self.run
-
     def append(self, kind: str, key: str, flush: bool = False, **fields: object) -> None:
         """Add a line; with `flush` it is on the disk when this returns. OSError if it can't be."""
         with self._mutex:
             assert self._fd is not None, "open() first"
             # later than all that was seen, even if the clock was set back
-            at = self.history.newest = max(time.time_ns(), self.history.newest + 1)
-            line = {"t": kind, "at": at, "key": key, **fields}
+            self._last = max(time.time_ns(), self.history.newest + 1, self._last + 1)
+            line = {**fields, "t": kind, "at": self._last, "key": key}
             data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-            end = os.fstat(self._fd).st_size
-            try:
-                if os.write(self._fd, data) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                if flush:
-                    os.fsync(self._fd)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._fd, end)  # no torn line in the middle
-                raise
+            written = os.write(self._fd, data)
+            if written != len(data):
+                with contextlib.suppress(OSError):  # no torn line in the middle
+                    os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if flush:
+                os.fsync(self._fd)
 
     def close(self) -> None:
         """End the run: its locks are free and its journal may be merged from now on."""
@@ -89,8 +80,25 @@ class Journal:
             if self._fd is not None:
                 shutil.rmtree(self.temporary, ignore_errors=True)
                 os.close(self._fd)
-                self.locks.close()
-                self._fd = self._locks = None
+            elif _holds_something(self.folder / "tmp"):
+                with contextlib.suppress(OSError):  # there was nothing to do but this
+                    self._locks = Locks(self.folder / "lock")
+                    self._clear_up()
+            if self._locks:
+                self._locks.close()
+            self._fd = self._locks = None
+
+    def _clear_up(self) -> None:
+        """Remove what killed runs have left, and merge journals if there are many."""
+        with contextlib.suppress(OSError):
+            if self.locks.acquire("clear up"):
+                for run in self._ended(os.listdir(self.folder / "tmp")):
+                    shutil.rmtree(self.folder / "tmp" / run, ignore_errors=True)
+                names = [path.stem for path in (self.folder / "journal").glob("*.jsonl")]
+                ended = [f"{run}.jsonl" for run in self._ended(names)]
+                if self.is_open and len(ended) >= MERGE_FROM:
+                    self._merge(ended)
+                self.locks.release("clear up")
 
     def _ended(self, runs: Iterable[str]) -> Iterator[str]:
         """Of these runs of this host, those whose process has ended."""
@@ -101,46 +109,39 @@ class Journal:
                 yield run
                 self.locks.release(f"run {run}")
 
-    def _clear_up(self) -> None:
-        for run in self._ended(os.listdir(self.folder / "tmp")):
-            shutil.rmtree(self.folder / "tmp" / run, ignore_errors=True)
-        journals = [p.name for p in (self.folder / "journal").glob("*.jsonl")]
-        ended = [f"{run}.jsonl" for run in self._ended(n.removesuffix(".jsonl") for n in journals)]
-        if len(ended) >= MERGE_FROM:
-            self._merge(ended)
-
     def _merge(self, names: list[str]) -> None:
         """Replace ended runs' journals by one file of their sum.
 
         A reader that misses a removed file lists the folder again and finds the merged one.
         """
-        ended = self.temporary / "ended"
-        ended.mkdir()
-        for name in names:
-            os.link(self.folder / "journal" / name, ended / name)
-        past = History(ended)
-        merged = f"{self._host}-merged.jsonl"
+        past = History(self.folder / "journal", only=names)
         with (self.temporary / "merged").open("wb") as file:
-            for key, entry in past.entries.items():
-                sums = {
-                    name: making.line() if making else None
+            for key, entry in sorted(past.entries.items(), key=lambda pair: pair[1].at):
+                makings = {
+                    name: {**making.line(), "record": past.record(making.where)} if making else None
                     for name, making in (("made", entry.made), ("intended", entry.intended))
                 }
-                where = entry.failed or next((m.where for m in entry.makings()), ("", 0))
                 line = {
                     "t": "item",
                     "at": entry.at,
                     "key": key,
-                    **sums,
+                    **makings,
                     "starts": entry.starts,
-                    "failed": bool(entry.failed),
-                    "record": past.record(where),
+                    "failed": entry.failed,
                 }
                 file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        put_in_place(self.temporary / "merged", self.folder / "journal" / merged, replace=True)
+        # a name of its own: a reader remembers how far it has read each
+        merged = self.folder / "journal" / f"{self.run}-merged.jsonl"
+        put_in_place(self.temporary / "merged", merged, replace=True)
         for name in names:
-            if name != merged:
-                (self.folder / "journal" / name).unlink(missing_ok=True)
+            (self.folder / "journal" / name).unlink(missing_ok=True)
         self.history.refresh()
+
+
+def _holds_something(folder: Path) -> bool:
+    try:
+        return bool(os.listdir(folder))
+    except OSError:
+        return False

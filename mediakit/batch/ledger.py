@@ -2,29 +2,31 @@
 
 import contextlib
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mediakit.batch.files import FileState, Stat, digest, flush, output_error, put_in_place
-from mediakit.batch.history import Entry, Making
+from mediakit.batch.history import Entry, Making, Where
 from mediakit.batch.item import Decoded, Item, Made
 from mediakit.batch.output import Output
 from mediakit.batch.record import Record, add_result, now, record_of
 from mediakit.batch.task import Task
 from mediakit.batch.uptodate import Verdict, is_current, judge, origin
-from mediakit.errors import ItemError, MediakitError, show
+from mediakit.errors import ItemError, MediakitError, PlaceError, show
 from mediakit.params import Batch
 
 
 @dataclass(slots=True)
 class Work:
-    """An item on its way: what is known of it so far. `ticket` is its place in the order."""
+    """An item on its way: what is known of it so far. `ticket` is its place in the order,
+    `replaces` the file that may make way for its output."""
 
     item: Item
     ticket: int
     decoded: Decoded = field(default_factory=lambda: Decoded(None, ()))
-    replace: bool = False
+    replaces: Stat | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     attempts: list[dict[str, str]] = field(default_factory=list)
     execution: dict[str, Any] = field(default_factory=dict)
@@ -33,7 +35,8 @@ class Work:
 class Ledger:
     """The journal of one batch, item by item; all methods may be called from any thread.
 
-    Without a journal (standard output) every item is simply to be made.
+    Without a journal (standard output) every item is simply to be made. Faults of the output
+    directory are PlaceErrors.
     """
 
     def __init__(self, output: Output, task: type[Task], batch: Batch) -> None:
@@ -52,17 +55,25 @@ class Ledger:
         plain = not (self.batch.force or self.batch.verify or item.error or self.output.file)
         return plain and is_current(item, self.entry(item), self.output.base)
 
+    def suspect(self, item: Item) -> bool:
+        """Whether a process died over the item, before this run began."""
+        entry = self.entry(item)
+        return bool(self.journal and entry.starts and entry.at <= self.journal.history.began)
+
     def take(self, item: Item) -> bool:
         """Lock the item and learn what others did to it; False if another run has it."""
         if self.journal is None:
             return True
         try:
             self.journal.open()
+            if not self.journal.locks.acquire(item.key):
+                return False
+            self.journal.history.refresh()
         except OSError as e:
-            raise output_error(self.journal.folder, e) from None
-        if not self.journal.locks.acquire(item.key):
-            return False
-        self.journal.history.refresh()
+            error = output_error(self.journal.folder, e)
+            raise PlaceError(
+                error.code if isinstance(error, PlaceError) else "read_only", error.message
+            ) from None
         return True
 
     def judge(self, item: Item) -> Verdict:
@@ -76,12 +87,13 @@ class Ledger:
                 f"{show(item.source.path)}: mediakit died twice while working on it; the next run "
                 "tries again",
             )
-        if item.output is None:
+        if self.journal is None:
             return Verdict()
-        return judge(item, entry, self.output, self.batch)
+        return judge(item, entry, self.output, self.batch, self.journal.history.began)
 
     def start(self, item: Item) -> None:
-        self._append("start", item)
+        with errors_of(item):
+            self._append("start", item)
 
     def abandon(self, item: Item) -> None:
         """Let an item go without an answer; the next run does it."""
@@ -90,78 +102,81 @@ class Ledger:
         self.release(item)
 
     def release(self, item: Item) -> None:
-        if self.journal and self.journal.run_is_open:
+        if self.journal and self.journal.is_open:
             self.journal.locks.release(item.key)
 
     def skip(self, item: Item, current: Making | None, wanted: bool) -> Record | None:
-        """An item is up to date: remember its new stats, and give its record if `wanted`."""
+        """An item is up to date: remember its stats if `current` has new ones, and give its
+        record if `wanted`."""
         if self.journal and current:
-            if self.output.file:
-                os.utime(self.output.file)  # or make would call us again and again
-            self._renew(item, current)
+            current = self._renew(item, current)
         if not wanted:
             return None
-        entry = self.entry(item)
-        made = current or entry.made
+        made = current or self.entry(item).made
         known = self.journal.history.record(made.where) if self.journal and made else None
         record = record_of(self.task, item, "skipped")
         if known:
             record = {**known, **{k: record[k] for k in ("status", "input", "inputs", "outputs")}}
         return record
 
-    def _renew(self, item: Item, making: Making) -> None:
+    def _renew(self, item: Item, current: Making) -> Making:
         """Journal a making with the stats that its files have now, so that none is read again."""
         assert self.journal is not None
-        base = self.output.base
-        with contextlib.suppress(OSError):
-            outputs = [_with_stat(o, base / o.path) for o in making.outputs]
-            inputs = [_with_stat(i, item.source.path) for i in making.inputs]
-            if item.source.data is not None:
-                inputs = list(making.inputs)
-            now_made = Making(
-                making.recipe, making.source, tuple(inputs), tuple(outputs), making.where
-            )
-            if now_made == self.entry(item).made:
-                return
-            self._append(
-                "item",
-                item,
-                made=now_made.line(),
-                intended=None,
-                starts=0,
-                failed=False,
-                record=self.journal.history.record(making.where),
-            )
+        with errors_of(item):
+            if self.output.file:
+                self.output.clear_up()
+                os.utime(self.output.file)  # or make would call us again and again
+                (output,) = current.outputs
+                stat = Stat.of(os.stat(self.output.file))
+                current = replace(current, outputs=(replace(output, stat=stat),))
+            entry = self.entry(item)
+            if current != entry.made or entry.intended or entry.starts:
+                record = self.journal.history.record(current.where)
+                made = {**current.line(), "record": record}
+                self._append("item", item, made=made, intended=None, starts=0, failed=False)
+        return current
 
     def commit(self, work: Work, made: Made, file: Path, record: Record) -> None:
         """Give a whole temporary file its final name, so that a kill at any moment is safe.
 
-        OSError if the disk says no; ItemError if a foreign file has come in the way.
+        ItemError if a foreign file has come in the way.
         """
         item = work.item
-        assert item.output and self.journal and item.recipe
-        final = Path(item.output)
-        flush(file)
-        state = FileState(
-            os.path.relpath(final, self.output.base) if self.output.folder else item.key,
-            digest(file),
-            file.stat().st_size,
-        )
-        record["finished"] = now()
-        add_result(record, made, state, item.output)
-        making = Making(
-            item.recipe.hash, origin(item.source), work.decoded.inputs, (state,), ("", 0)
-        )
-        final.parent.mkdir(parents=True, exist_ok=True)
-        self._append("intent", item, flush=True, **making.line(), record=record)
-        try:
-            stat = put_in_place(file, final, work.replace or self.batch.overwrite)
-        except (FileExistsError, IsADirectoryError):
-            raise ItemError(
-                "would_overwrite", f"{show(final)} appeared meanwhile; --overwrite replaces it"
-            ) from None
-        self._append("done", item, stats=[stat])
+        assert item.output and item.recipe
+        final = self.output.final(item)
+        with errors_of(item):
+            flush(file)
+            name = os.path.relpath(final, self.output.base) if self.output.folder else final
+            state = FileState(name, digest(file), file.stat().st_size)
+            record["finished"] = now()
+            add_result(record, made, state, item.output)
+            making = Making(
+                0,  # its line's
+                item.recipe.hash,
+                origin(item.source),
+                work.decoded.inputs,
+                (state,),
+                Where("", 0),
+            )
+            os.makedirs(os.path.dirname(final) or ".", exist_ok=True)
+            self._append("intent", item, flush=True, **making.line(), record=record)
+            try:
+                stat = put_in_place(file, final, self._may_replace(final, work.replaces))
+            except (FileExistsError, IsADirectoryError):
+                raise ItemError(
+                    "would_overwrite",
+                    f"{show(final)} appeared or changed meanwhile; --overwrite replaces it",
+                ) from None
+            self._append("done", item, stats=[stat])
         self.release(item)
+
+    def _may_replace(self, final: str, judged: Stat | None) -> bool:
+        """Whether what is there may go: still the file that was judged, or --overwrite."""
+        if self.batch.overwrite:
+            return True
+        with contextlib.suppress(OSError):
+            return judged == Stat.of(os.lstat(final))
+        return False
 
     def fail(self, item: Item, error: MediakitError, attempts: list[dict[str, str]]) -> Record:
         """The record of an item that failed, journalled if the disk allows."""
@@ -173,9 +188,14 @@ class Ledger:
         return record
 
     def _append(self, kind: str, item: Item, flush: bool = False, **fields: Any) -> None:
-        if self.journal and self.journal.run_is_open:
+        if self.journal and self.journal.is_open:
             self.journal.append(kind, item.key, flush, **fields)
 
 
-def _with_stat(state: FileState, path: str | Path) -> FileState:
-    return FileState(state.path, state.sha256, state.size, Stat.of(os.stat(path)))
+@contextlib.contextmanager
+def errors_of(item: Item) -> Iterator[None]:
+    """What the disk says while an item's output is written, as an error of item or place."""
+    try:
+        yield
+    except OSError as e:
+        raise output_error(item.output or item.key, e) from None

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import string
 import unicodedata
 from collections import defaultdict
@@ -14,7 +15,10 @@ from mediakit.errors import ItemError, UserError, show
 # A name under --out as one file system that ignores case and normalises sees it.
 Folded = str
 FOLDER = ".mediakit"  # mediakit's own, in every output directory
-FIELDS = ("relpath", "stem", "ext", "name", "index")
+FIELDS = ("relpath", "stem", "ext", "name", "index", "hash")
+LONGEST = 255  # bytes of one part of a name, on all common file systems
+# No nested fields (they would reach into objects), no widths that take all memory.
+_SPEC = re.compile(r"0?\d{0,2}(\.\d)?[dfgs]?")
 
 
 def fold(name: str) -> Folded:
@@ -31,11 +35,12 @@ def default_names(sources: Sequence[Source], suffix: Callable[[Source], str]) ->
     and last with a hash of path and row.
     """
     steps: list[Callable[[Source], str]] = [
-        lambda s: os.path.splitext(s.relative)[0] + suffix(s),
+        lambda s: _stem(s.relative) + suffix(s),
         lambda s: s.relative + suffix(s),
-        lambda s: os.path.splitext(os.path.relpath(s.path, common))[0] + suffix(s),
+        lambda s: _stem(os.path.relpath(s.path, common)) + suffix(s),
         lambda s: os.path.relpath(s.path, common) + suffix(s),
-        lambda s: f"{os.path.splitext(s.relative)[0]}_{_hash(s)}{suffix(s)}",
+        lambda s: f"{_stem(s.relative)}_{_hash(s)[:6]}{suffix(s)}",
+        lambda s: f"{_stem(s.relative)}_{_hash(s)}{suffix(s)}",
     ]
     names = [steps[0](s) for s in sources]
     common = ""
@@ -47,6 +52,10 @@ def default_names(sources: Sequence[Source], suffix: Callable[[Source], str]) ->
         for index in meeting:
             names[index] = step(sources[index])
     return names
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
 
 
 def _meeting(names: Sequence[str]) -> list[int]:
@@ -63,47 +72,69 @@ def _common(sources: Sequence[Source]) -> str:
 
 
 def _hash(source: Source) -> str:
-    text = repr((os.path.abspath(source.path), sorted((source.row or {}).items(), key=str)))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+    """The same on every machine where the command is the same."""
+    row = sorted((source.row or {}).items(), key=str)
+    text = repr((os.path.normpath(source.path), row))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 class Template:
-    """`--name`: names made of {relpath} {stem} {ext} {name} {index} and any parameter."""
+    """`--name`: names made of FIELDS and any parameter."""
 
     def __init__(self, text: str, parameters: Sequence[str]) -> None:
-        """UserError for an unknown field or broken braces."""
+        """UserError for an unknown field, broken braces, or a place outside the directory."""
         self.text = text
         try:
-            fields = [f for _, f, _, _ in string.Formatter().parse(text) if f is not None]
+            parts = list(string.Formatter().parse(text))
         except ValueError as e:
-            raise UserError("usage", f"--name {text!r}: {e}") from None
-        for field in fields:
+            raise UserError("usage", f"--name {show(text)}: {e}") from None
+        for _, field, spec, conversion in parts:
+            if field is None:
+                continue
             # plain names only: `{x.__class__}` or `{x[0]}` would reach into objects
             if field not in FIELDS and field not in parameters:
                 known = " ".join(f"{{{f}}}" for f in (*FIELDS, *parameters))
-                raise UserError("usage", f"--name: unknown field {{{field}}}; known are {known}")
+                raise UserError(
+                    "usage", f"--name: unknown field {{{show(field)}}}; known are {known}"
+                )
+            if conversion or not _SPEC.fullmatch(spec or ""):
+                raise UserError(
+                    "usage",
+                    f"--name: {{{field}:{show(spec)}}} is not understood; {{{field}}} alone is, "
+                    "and for numbers a width as in {index:04}",
+                )
+        if os.path.basename(text) in ("", ".", "..") or not is_inside(text):
+            raise UserError(
+                "outside_out", f"--name {show(text)}: expected a file below the output directory"
+            )
 
     def name(self, source: Source, suffix: str, index: int, params: Mapping[str, Any]) -> str:
         folder, name = os.path.split(source.relative)
-        stem = os.path.splitext(name)[0]
         values = {k: _one_part(v) for k, v in params.items()}
-        values |= {"relpath": folder or ".", "stem": stem, "name": name, "ext": suffix}
+        values |= {"relpath": folder or ".", "stem": _stem(name), "name": name, "ext": suffix}
+        values |= {"index": index, "hash": _hash(source)[:6]}
         try:
-            return os.path.normpath(self.text.format_map({**values, "index": index}))
-        except (ValueError, LookupError) as e:
-            raise UserError("usage", f"--name {self.text!r}: {e}") from None
+            return os.path.normpath(self.text.format_map(values))
+        except (ValueError, TypeError) as e:
+            raise UserError("usage", f"--name {show(self.text)}: {e}") from None
 
 
 def _one_part(value: object) -> object:
     return value.replace(os.sep, "_") if isinstance(value, str) else value
 
 
+def is_inside(name: str) -> bool:
+    """Whether a name leads to somewhere below the output directory, and not to mediakit's own."""
+    parts = name.split(os.sep)
+    own = os.path.normpath(name).split(os.sep)[0].casefold() == FOLDER
+    return not (os.path.isabs(name) or ".." in parts or own)
+
+
 def check_inside(name: str) -> None:
     """ItemError unless `name` is a file name below the output directory that can exist."""
-    parts = os.path.normpath(name).split(os.sep)
-    if os.path.isabs(name) or ".." in parts or parts[0] == FOLDER or name.endswith(os.sep):
+    if not is_inside(name) or name == ".":
         raise ItemError("outside_out", f"{show(name)} would lie outside the output directory")
-    if any(len(os.fsencode(part)) > 255 for part in parts):
+    if any(len(os.fsencode(part)) > LONGEST for part in name.split(os.sep)):
         raise ItemError(
             "name_too_long", f"{show(name)} is longer than 255 bytes; use a shorter --name"
         )
@@ -117,5 +148,5 @@ def check_distinct(names: Sequence[str], sources: Sequence[Source]) -> None:
         raise UserError(
             "name_collision",
             f"--name sends both {show(sources[first].path)} and {show(sources[second].path)} to "
-            f"{show(names[first])}; add {{relpath}}, {{name}} or {{index}} to it",
+            f"{show(names[first])}; add {{relpath}}, {{name}} or {{hash}} to it",
         )

@@ -3,11 +3,15 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import platformdirs
 
+from mediakit.batch.item import Item
 from mediakit.batch.journal import Journal
 from mediakit.batch.naming import FOLDER
 from mediakit.errors import UserError, show
@@ -22,9 +26,9 @@ class Output:
     file: Path | None = None
 
     @property
-    def base(self) -> Path:
+    def base(self) -> str:
         """What paths in the journal are relative to."""
-        return self.folder or Path()
+        return str(self.folder or "")
 
     def path(self, key: str) -> str | None:
         """The path of an output as the user would write it."""
@@ -32,15 +36,47 @@ class Output:
             return str(self.file)
         return os.path.join(self.folder, key) if self.folder else None
 
-    def temporary(self, number: int) -> Path:
-        """A temporary name on the file system of the output, free for this process."""
+    def final(self, item: Item) -> str:
+        """The file that an item's output is or becomes: where a link leads, for a single file."""
+        assert item.output is not None
+        # not a Path: those keep every name that they have seen in memory
+        return os.path.realpath(self.file) if self.file else item.output
+
+    @contextmanager
+    def temporary(self, number: int) -> Iterator[Path]:
+        """A temporary name on the file system of the output, free for this process if `number` is
+        (small ones are); what is left there afterwards is removed."""
+        if self.journal is None:
+            with tempfile.TemporaryDirectory(prefix="mediakit-") as folder:
+                yield Path(folder) / "out"
+            return
+        path = self._part() if self.file else _below(self.journal.temporary, number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield path
+        finally:
+            with suppress(OSError):
+                path.unlink()
+
+    def _part(self) -> Path:
+        """A single file's."""
+        # the same at every try: what a kill leaves behind, the next run over it removes
+        real = Path(os.path.realpath(self.file or ""))
+        name = hashlib.sha256(os.fsencode(real.name)).hexdigest()[:12]
+        return real.parent / f".mediakit-{name}.part"
+
+    def clear_up(self) -> None:
+        """Remove what a killed run has left beside a single file; those of a directory are the
+        journal's."""
         if self.file:
-            # the same at every try: what a kill leaves behind, the next run over it replaces
-            name = hashlib.sha256(os.fsencode(self.file.name)).hexdigest()[:12]
-            return self.file.parent / f".mediakit-{name}.part"
-        if self.journal:
-            return self.journal.temporary / str(number)
-        return Path(tempfile.mkdtemp(prefix="mediakit-")) / "out"
+            with suppress(OSError):
+                self._part().unlink()
+
+
+@cache
+def _below(folder: Path, number: int) -> Path:
+    # kept: every new Path makes Python's table of names grow, even if it is dropped
+    return folder / str(number)
 
 
 def output_for(out: Path | None, single: bool, suffixes: frozenset[str]) -> Output:

@@ -5,28 +5,25 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import ValidationError
 
 from mediakit.batch.history import Entry
 from mediakit.batch.item import Item, Recipe, Row, Source
-from mediakit.batch.naming import (
-    Template,
-    check_distinct,
-    check_inside,
-    default_names,
-    fold,
-)
+from mediakit.batch.naming import Template, check_distinct, check_inside, default_names, fold
 from mediakit.batch.output import Output
 from mediakit.batch.task import Task
-from mediakit.errors import ItemError, MediakitError, show
+from mediakit.errors import ItemError, MediakitError, UserError, show
 from mediakit.models.catalog import find
 from mediakit.models.spec import fill_in
-from mediakit.params import Batch, Params
+from mediakit.params import Batch, Params, fault
 
 # Params that name a model; its digest counts, not its name.
 MODEL_FIELDS = {"model"}
+# Recipes kept, one for each kind of row.
+RECIPES = 10_000
+# Before the keys of items that have no output, which no name of an output can be.
+NAMELESS = "?/"
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,10 @@ class Planner:
 
     def recipe(self, row: Row | None = None) -> Recipe:
         """The recipe of items with this row: Params with the model's own values, and models."""
-        cached = json.dumps(row, sort_keys=True, default=str) if row else ""
+        cached = json.dumps(row, sort_keys=True) if row else ""
         if cached not in self.recipes:
+            if len(self.recipes) >= RECIPES:
+                self.recipes.clear()
             self.recipes[cached] = self._new_recipe(row or {})
         return self.recipes[cached]
 
@@ -63,6 +62,7 @@ class Planner:
         models = {role: find(name) for role, name in task.model_names(params).items()}
         for spec in models.values():
             params = fill_in(params, task.name, spec)
+        task.check(params)
         said = {
             "task": task.name,
             "result_version": task.result_version,
@@ -75,92 +75,108 @@ class Planner:
 
     def items(self, sources: Iterable[Source]) -> list[Item]:
         """All items of a finite list, with distinct names; then `--shard` and `--limit`."""
-        found, recipes = [], []
-        seen: set[tuple[str, str]] = set()
-        for source in sources:
-            row = json.dumps(source.row, sort_keys=True, default=str) if source.row else ""
-            identity = (os.path.abspath(source.path), row)
-            if identity not in seen:
-                seen.add(identity)
-                found.append(source)
-                recipes.append(self._try_recipe(source))
-        names = self._names(found, recipes)
-        items = [self._item(*triple) for triple in zip(found, recipes, names, strict=True)]
+        by_identity = {_identity(source): source for source in reversed(list(sources))}
+        chosen = list(reversed(by_identity.values()))  # of equal ones the first
+        del by_identity  # the peak of memory is here, and it grows with the number of items
+        recipes = [self._try_recipe(source) for source in chosen]
+        names = self._names(chosen, recipes)
+        items = [self._item(*triple) for triple in zip(chosen, recipes, names, strict=True)]
         return list(select(items, self.job.batch, self._entry))
 
     def stream(self, sources: Iterable[Source]) -> Iterator[Item]:
         """Items one by one, for inputs without end: a name that was taken is a failed item."""
-        taken: set[bytes] = set()
+        yield from select(self._one_by_one(sources), self.job.batch, self._entry)
 
-        def one_by_one() -> Iterator[Item]:
-            for index, source in enumerate(sources):
-                recipe = self._try_recipe(source)
-                (name,) = self._names([source], [recipe], index)
-                item = self._item(source, recipe, name)
-                digest = hashlib.blake2b(os.fsencode(fold(item.key)), digest_size=8).digest()
-                if digest in taken and item.error is None:
-                    item.error = ItemError(
-                        "name_collision",
-                        f"{show(source.path)}: {show(item.key)} is already the output of an "
-                        "earlier input; use --name",
-                    )
-                taken.add(digest)
-                yield item
+    def _one_by_one(self, sources: Iterable[Source]) -> Iterator[Item]:
+        taken: dict[bytes, bytes] = {}  # name -> whose, 8 bytes each
+        for index, source in enumerate(sources):
+            recipe = self._try_recipe(source)
+            (name,) = self._names([source], [recipe], index)
+            item = self._item(source, recipe, name)
+            if item.error is None:
+                # without a folder there is room for one
+                place = _digest(fold(item.key)) if self.output.folder else b""
+                owner = _digest(repr(_identity(source)))
+                if taken.get(place) == owner:
+                    continue  # the same once more
+                if taken.setdefault(place, owner) != owner:
+                    item.error = ItemError("name_collision", self._taken(item))
+            yield item
 
-        yield from select(one_by_one(), self.job.batch, self._entry)
+    def _taken(self, item: Item) -> str:
+        path = show(item.source.path)
+        if not self.output.folder:
+            return f"{path}: only the first input fits into one output; use -o DIR"
+        return (
+            f"{path}: {show(item.key)} is already the output of an earlier input; use --name with "
+            "{hash}, or --from with a list file"
+        )
 
     def _try_recipe(self, source: Source) -> Recipe | MediakitError:
         if source.error:
             return source.error
-        if not source.row:
-            return self.recipe()
         try:
             return self.recipe(source.row)
         except ValidationError as e:
-            first = e.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            return ItemError("bad_row", f"{show(source.path)}: {where}: {first['msg']}")
-        except MediakitError as e:
-            return e
+            return ItemError("bad_row", f"{show(source.path)}: {fault(e)}")
+        except UserError as e:
+            if not source.row:
+                raise
+            return ItemError(e.code, f"{show(source.path)}: {e.message}")
 
     def _names(
-        self,
-        sources: Sequence[Source],
-        recipes: Sequence[Recipe | MediakitError],
-        first: int = 0,
+        self, sources: Sequence[Source], recipes: Sequence[Recipe | MediakitError], first: int = 0
     ) -> list[str]:
-        suffixes = {id(s): self._suffix(s, r) for s, r in zip(sources, recipes, strict=True)}
+        """The output names; "" for inputs that have none, because they are in error."""
         if self.template is None:
-            return default_names(sources, lambda s: suffixes[id(s)])
+            good = [s for s in sources if not s.error]
+            suffixes = {id(s): self._suffix(s, r) for s, r in zip(sources, recipes, strict=True)}
+            named = iter(default_names(good, lambda s: suffixes[id(s)]))
+            return ["" if s.error else next(named) for s in sources]
         names = []
         for index, (source, recipe) in enumerate(zip(sources, recipes, strict=True), first):
-            params: dict[str, Any] = dict(recipe.params) if isinstance(recipe, Recipe) else {}
-            names.append(self.template.name(source, suffixes[id(source)], index, params))
+            suffix = self._suffix(source, recipe)
+            if isinstance(recipe, Recipe):
+                names.append(self.template.name(source, suffix, index, dict(recipe.params)))
+            else:
+                names.append("")
         check_distinct(names, sources)
         return names
 
     def _suffix(self, source: Source, recipe: Recipe | MediakitError) -> str:
         params = recipe.params if isinstance(recipe, Recipe) else self.job.params
-        return self.job.task.suffix(source.path, params)
+        return self.job.task.suffix(source.relative, params)
 
     def _item(self, source: Source, recipe: Recipe | MediakitError, name: str) -> Item:
         place = self.output
-        key = os.path.realpath(place.file) if place.file else os.path.normpath(name)
         if isinstance(recipe, MediakitError):
-            return Item(source.path, source, None, None, recipe)
+            return Item(f"{NAMELESS}{source.path}", source, None, None, recipe)
+        key = os.path.realpath(place.file) if place.file else os.path.normpath(name)
         item = Item(key, source, place.path(key), recipe)
         try:
             if place.folder:
                 check_inside(key)
             if item.output:
                 self.job.task.check_output(item.output, recipe.params)
-        except ItemError as e:
-            item.error = e
+        except MediakitError as e:
+            if isinstance(e, UserError) and not source.row:
+                raise
+            item.error = ItemError(e.code, f"{show(source.path)}: {e.message}")
         return item
 
     def _entry(self, key: str) -> Entry:
         journal = self.output.journal
         return journal.history.entries.get(key, Entry()) if journal else Entry()
+
+
+def _identity(source: Source) -> tuple[str, str]:
+    """Equal for inputs that are the same work."""
+    row = json.dumps(source.row, sort_keys=True) if source.row else ""
+    return os.path.abspath(source.path), row
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
 
 
 def select(items: Iterable[Item], batch: Batch, entry: Callable[[str], Entry]) -> Iterator[Item]:

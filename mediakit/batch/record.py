@@ -32,6 +32,7 @@ def record_of(
             f"{task.name}\0{item.key}".encode("utf-8", "surrogateescape")
         ).hexdigest()[:16],
         "task": task.name,
+        "key": item.key,
         "status": status,
         "input": source.path,
         "inputs": {task.input_role: source.path},

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mediakit.batch.inputs import from_row
 from mediakit.batch.item import Source
 from mediakit.batch.record import SCHEMA
+from mediakit.batch.rows import from_row
 from mediakit.errors import UserError, show
 
 KEYWORD = b"mediakit"  # of the text chunk in a PNG

@@ -36,9 +36,13 @@ class Stop:
         A signal that was ignored when the process began (nohup) stays ignored.
         """
 
+        again = False
+
         def caught(number: int, frame: FrameType | None) -> None:
-            if self.status is not None:
+            nonlocal again
+            if again:
                 os._exit(128 + number)  # safe at any moment: files appear by rename only
+            again = True
             self.status = SIGNALS[signal.Signals(number)]
 
         before = {}

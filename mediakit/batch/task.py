@@ -31,6 +31,7 @@ class Task(ABC):
     extra: ClassVar[str]  # of pyproject.toml
     packages: ClassVar[tuple[str, ...]]  # import names that the extra brings
     suffixes: ClassVar[frozenset[str]]  # of files that a directory yields, lower case, with dot
+    output_suffixes: ClassVar[frozenset[str]]  # an -o that ends so is a file, not a directory
     batch_size: int = 1  # how many items `compute` takes at once
     load_seconds: float = 0.0  # that `compute` has spent on loading models so far
 
@@ -50,20 +51,28 @@ class Task(ABC):
         """The suffix of the default output of an input of that name, with its dot."""
 
     @classmethod
+    def check(cls, params: Any) -> None:
+        """UserError for values that the Params' own declaration can't refuse."""
+        return
+
+    @classmethod
     def check_output(cls, name: str, params: Any) -> None:
         """UserError if an output of that name can't be what the Params ask for."""
+        return
 
     @classmethod
-    def check_useful(cls, given: Any, outputs: list[str]) -> None:
-        """UserError("useless_option") for a Param that would do nothing for all these outputs.
+    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
+        """UserError("useless_option") for an option that would do nothing.
 
-        `given` holds the names of Params that the user set for all items, with their values.
+        `told` holds the Params and Execution options of the command line with their values,
+        `outputs` the names of all outputs, none where they are not known yet.
         """
+        return
 
     @classmethod
-    def sniff(cls, head: bytes) -> bool:
-        """Whether bytes on standard input are one of this task's files, not a list of names."""
-        return False
+    def sniff(cls, head: bytes) -> str:
+        """The suffix of bytes on standard input that are one of this task's files, else empty."""
+        return ""
 
     @abstractmethod
     def begin(self) -> None:

@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from mediakit.batch.files import FileState, Stat
 from mediakit.batch.history import Entry, Making
@@ -15,14 +14,14 @@ from mediakit.params import Batch
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`current`: the item is up to date, and this is how it was made; else it is to be made,
-    `replace` saying that a file is there which may go."""
+    """`current`: the item is up to date, and this is how it was made, with the stats its files
+    have now; else it is to be made, and `replaces` is the file there that may go, if any."""
 
     current: Making | None = None
-    replace: bool = False
+    replaces: Stat | None = None
 
 
-def is_current(item: Item, entry: Entry, base: Path) -> bool:
+def is_current(item: Item, entry: Entry, base: str) -> bool:
     """Whether stats alone show the item up to date; False means `judge` must look."""
     made = entry.made
     if item.recipe is None or item.source.data is not None or entry.intended or made is None:
@@ -30,49 +29,49 @@ def is_current(item: Item, entry: Entry, base: Path) -> bool:
     try:
         return (
             made.recipe == item.recipe.hash
-            and all(Stat.of(os.stat(base / o.path)) == o.stat for o in made.outputs)
+            and all(Stat.of(os.stat(os.path.join(base, o.path))) == o.stat for o in made.outputs)
             and Stat.of(os.stat(item.source.path)) == made.inputs[0].stat
         )
     except OSError:
         return False
 
 
-def judge(item: Item, entry: Entry, place: Output, options: Batch) -> Verdict:
-    """The verdict on an item, reading files where stats don't tell.
+def judge(item: Item, entry: Entry, place: Output, options: Batch, began: int) -> Verdict:
+    """The verdict on an item, reading files where stats don't tell; what was made after `began`
+    (nanoseconds) is not made again by --force.
 
     ItemError if a file is in the way that mediakit did not make, that was edited since, that was
     made from another input, or that is the item's own input.
     """
     output = item.output
     assert output is not None and item.recipe is not None
-    if not os.path.lexists(output):
+    final = place.final(item)
+    try:
+        there = Stat.of(os.lstat(final))
+    except OSError:
         return Verdict()
-    if _same_file(output, item.source.path):
-        raise ItemError(
-            "would_overwrite",
-            f"{show(output)} would replace its own input; use another --out",
-        )
+    if _same_file(final, item.source.path):
+        raise _in_the_way(output, "would replace its own input; use another --out")
     ours = _still_there(entry, place.base, options.verify)
     if ours is None:
-        if options.overwrite and not os.path.isdir(output):
-            return Verdict(replace=True)
+        if options.overwrite and not os.path.isdir(final):
+            return Verdict(replaces=there)
         known = "was edited since mediakit made it" if entry.made else "was not made by mediakit"
-        raise ItemError(
-            "would_overwrite",
-            f"{show(output)} {known}; --overwrite replaces it, or use another --out",
-        )
-    if options.force and not entry.fresh:
-        return Verdict(replace=True)
-    if ours.recipe == item.recipe.hash and _same_input(item.source, ours.inputs[0], options.verify):
-        return Verdict(current=ours)
+        raise _in_the_way(output, f"{known}; --overwrite replaces it, or use another --out")
+    if options.force and ours.at <= began:
+        return Verdict(replaces=there)
+    state = _same_input(item.source, ours.inputs[0], options.verify)
+    if state and ours.recipe == item.recipe.hash:
+        return Verdict(replace(ours, inputs=(state, *ours.inputs[1:])))
     derived = place.file is None and not options.overwrite  # the user did not write this name
     if derived and ours.source != origin(item.source) and os.path.exists(ours.source):
-        raise ItemError(
-            "would_overwrite",
-            f"{show(output)} was made from {show(ours.source)}; --overwrite replaces it, or use "
-            "another --out",
-        )
-    return Verdict(replace=True)
+        known = f"was made from {show(ours.source)}"
+        raise _in_the_way(output, f"{known}; --overwrite replaces it, or use another --out")
+    return Verdict(replaces=there)
+
+
+def _in_the_way(output: str, why: str) -> ItemError:
+    return ItemError("would_overwrite", f"{show(output)} {why}")
 
 
 def origin(source: Source) -> str:
@@ -80,17 +79,22 @@ def origin(source: Source) -> str:
     return "-" if source.data is not None else os.path.abspath(source.path)
 
 
-def _still_there(entry: Entry, base: Path, verify: bool) -> Making | None:
+def _still_there(entry: Entry, base: str, verify: bool) -> Making | None:
+    """The making whose files are there now, with their stats."""
     for making in entry.makings():
-        if all(o.unchanged(base / o.path, verify) for o in making.outputs):
-            return making
+        found = [
+            output.found_at(os.path.join(base, output.path), verify) for output in making.outputs
+        ]
+        outputs = tuple(state for state in found if state)
+        if len(outputs) == len(found):
+            return replace(making, outputs=outputs)
     return None
 
 
-def _same_input(source: Source, state: FileState, verify: bool) -> bool:
+def _same_input(source: Source, state: FileState, verify: bool) -> FileState | None:
     if source.data is not None:
-        return hashlib.sha256(source.data).hexdigest() == state.sha256
-    return state.unchanged(source.path, verify)
+        return state if hashlib.sha256(source.data).hexdigest() == state.sha256 else None
+    return state.found_at(source.path, verify)
 
 
 def _same_file(one: str, other: str) -> bool:

@@ -1,5 +1,6 @@
 """The command line's entry: which commands there are, each loaded when it is named."""
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -76,37 +77,82 @@ def callback(
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    _open_closed()
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_closed() -> None:
+    """A closed standard stream (`>&-`) reads as empty and writes to nowhere; left closed, the
+    next file that is opened would become it."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != fd:
+                os.dup2(opened, fd)
+            setattr(sys, name, os.fdopen(fd, "w" if fd else "r", closefd=False))
 
 
 def run(args: list[str]) -> int:
     """The exit status of a command line; all errors end here, as one line on standard error."""
-    from mediakit.errors import ExitStatus, MediakitError, show
-
-    def complain(text: str, code: str) -> None:
-        sys.stderr.write(f"mediakit: {text} [{code}]\n")
+    from mediakit.errors import ExitStatus
 
     try:
         status = typer.main.get_command(app).main(args, "mediakit", standalone_mode=False)
+        sys.stdout.flush()
         return int(status or 0)
-    except MediakitError as e:
-        complain(e.message, e.code)
-        return ExitStatus.USAGE
-    except typer.Abort:
-        return ExitStatus.INTERRUPTED
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes
+        _forget_stdout()
         return ExitStatus.BROKEN_PIPE
     except Exception as e:
-        if hasattr(e, "format_message"):  # what the parser has to say of the arguments
-            message = e.format_message().replace("Value error, ", "")
-            if message:
-                complain(show(message), "usage")
-            return ExitStatus.USAGE
+        return _complain(e)
+
+
+def _forget_stdout() -> None:
+    # or Python complains when it flushes at exit
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _complain(e: Exception) -> int:
+    """Say what went wrong, in one line, and return the exit status."""
+    from mediakit.errors import ExitStatus, MediakitError, PlaceError, show
+
+    status = ExitStatus.USAGE
+    if isinstance(e, MediakitError):
+        text, code = e.message, e.code
+        if isinstance(e, PlaceError):
+            status = ExitStatus.FAILED
+    elif isinstance(e, typer.Abort):
+        return ExitStatus.INTERRUPTED
+    elif hasattr(e, "format_message"):  # what the parser has to say of the arguments
+        text, code = e.format_message().replace("Value error, ", "") + _variable(e), "usage"
+    elif isinstance(e, OSError) and e.errno == errno.ENOSPC:
+        _forget_stdout()
+        text, code = (
+            f"{e.filename or 'standard output'} can't be written: {e.strerror}",
+            "disk_full",
+        )
+        status = ExitStatus.FAILED
+    elif isinstance(e, ModuleNotFoundError):
+        text, code = f"{e.name} is not installed; pip install 'mediakit[all]'", "missing_extra"
+    else:
         if os.environ.get("MEDIAKIT_TRACEBACK"):
-            raise
+            raise e
         cause = f"{type(e).__name__}: {e}".splitlines()[0]
-        complain(f"internal error: {cause}; MEDIAKIT_TRACEBACK=1 shows where", "failed")
-        return ExitStatus.FAILED
+        text, code = f"internal error: {cause}; MEDIAKIT_TRACEBACK=1 shows where", "failed"
+        status = ExitStatus.FAILED
+    if text:  # the parser has none where it has shown help
+        sys.stderr.write(f"mediakit: {show(text)} [{code}]\n")
+    return status
+
+
+def _variable(e: Any) -> str:
+    """Which environment variable the parser complains about, if it is one."""
+    context, option = getattr(e, "ctx", None), getattr(e, "param", None)
+    if not (context and option):
+        return ""
+    source = context.get_parameter_source(option.name)
+    if source is None or source.name != "ENVIRONMENT":
+        return ""
+    return f" (from {next(v for v in option.envvar if os.environ.get(v))})"

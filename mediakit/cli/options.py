@@ -14,8 +14,19 @@ from pydantic.fields import FieldInfo
 
 from mediakit import presets
 from mediakit.batch.task import Task
-from mediakit.errors import UserError
-from mediakit.params import AnyPath, Batch, Execution, Options, Params, Quantity, Shard, Tile
+from mediakit.errors import UserError, show
+from mediakit.params import (
+    AnyPath,
+    Batch,
+    Execution,
+    Number,
+    Options,
+    Params,
+    Quantity,
+    Shard,
+    Tile,
+    fault,
+)
 from mediakit.tasks import registry
 
 PANELS = {
@@ -25,7 +36,7 @@ PANELS = {
 }
 _METAVARS = (
     (Quantity, "SIZE"), (Shard, "I/N"), (AnyPath, "PATH"), (Tile, "auto|N"),
-    (int | float, "NUMBER"),
+    (Number, "NUMBER"),
 )  # fmt: skip
 
 
@@ -40,7 +51,14 @@ class Given:
 
     @property
     def given(self) -> tuple[str, ...]:
+        """The Params that were set by anyone, for the record."""
         return tuple(name for name in type(self.params).model_fields if name in self.sources)
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What the command line itself says; only this can be useless."""
+        values = {**dict(self.params), **dict(self.execution), **dict(self.batch)}
+        return {k: v for k, v in values.items() if self.sources.get(k) == "command line"}
 
 
 def models(task: type[Task]) -> list[type[Options]]:
@@ -62,7 +80,7 @@ def signature(task: type[Task], inputs: inspect.Parameter) -> inspect.Signature:
                 help="Take values from a preset, by name or file (see: mediakit presets list). "
                 "Options on the command line win.",
                 is_eager=True, callback=_apply_preset(task),
-                envvar=_variables(task, "preset", False),
+                envvar=variables(task, "preset", False),
                 show_envvar=False, rich_help_panel=PANELS[Params],
             ),
         ],
@@ -102,15 +120,15 @@ def _parameter(
         settings = {"parser": _parser(field), "metavar": _metavar(kind)}
         if low is not None and high is not None:
             help += f" [{low} to {high}]"
-    common = issubclass(model, Execution)
+    names = flags(name, field, model)
+    long, common = names[-1].split("/")[0], issubclass(model, Execution)
     option = typer.Option(
-        *flags(name, field, model), help=help, envvar=_variables(task, name, common),
+        *names, help=help, envvar=variables(task, long, common),
         show_envvar=False, rich_help_panel=_panel(model), show_default=field.default is not False,
         **settings,
     )  # fmt: skip
-    annotation = Annotated[kind if kind is bool else kind | None, option]
-    if not plain:
-        annotation = Annotated[str | None, option]  # type: ignore[assignment]
+    annotation: Any = kind if plain else str
+    annotation = Annotated[annotation if kind is bool else annotation | None, option]
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation
     )
@@ -120,7 +138,10 @@ def _panel(model: type[Options]) -> str:
     return next(title for base, title in PANELS.items() if issubclass(model, base))
 
 
-def _variables(task: type[Task], name: str, common: bool) -> list[str]:
+def variables(task: type[Task], option: str, common: bool) -> list[str]:
+    """The environment variables of an option; of those of all tasks (`common`) two, the task's
+    own first."""
+    name = option.removeprefix("--").replace("-", "_")
     own = f"MEDIAKIT_{task.name}_{name}".upper()
     return [own, f"MEDIAKIT_{name}".upper()] if common else [own]
 
@@ -168,12 +189,13 @@ def _parser(field: FieldInfo) -> Callable[[Any], Any]:
 
 def _apply_preset(task: type[Task]) -> Callable[[typer.Context, str | None], str | None]:
     def apply(context: typer.Context, preset: str | None) -> str | None:
-        if preset and not context.resilient_parsing:
-            tasks = registry.tasks()
-            context.default_map = {
-                **(context.default_map or {}),
-                **presets.section(preset, task, tasks),
-            }
+        if preset is not None and not context.resilient_parsing:
+            values = presets.section(preset, task, registry.tasks())
+            if not values:
+                raise UserError(
+                    "useless_option", f"preset {show(preset)} sets nothing for {task.name}"
+                )
+            context.default_map = {**(context.default_map or {}), **values}
         return preset
 
     return apply
@@ -198,9 +220,7 @@ def collect(context: typer.Context, task: type[Task], values: Mapping[str, Any])
         try:
             built.append(model(**chosen))
         except ValidationError as e:
-            first = e.errors()[0]
-            where = "--" + ".".join(map(str, first["loc"])).replace("_", "-")
-            raise UserError("usage", f"{where}: {first['msg']}") from None
+            raise UserError("usage", f"--{fault(e).replace('_', '-', 1)}") from None
     params, execution, batch = built
     assert isinstance(params, Params)
     assert isinstance(execution, Execution)

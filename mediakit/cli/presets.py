@@ -9,6 +9,8 @@ import typer
 import yaml
 
 from mediakit import presets
+from mediakit.errors import ExitStatus, UserError
+from mediakit.errors import show as printable
 from mediakit.tasks import registry
 
 app = typer.Typer(
@@ -21,19 +23,27 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
 @app.command("list")
-def list_(json_lines: Json = False) -> None:
+def list_(json_lines: Json = False) -> int:
     """All presets, the tasks they are for, and what for."""
     tasks = registry.tasks()
-    found = [presets.read(path, tasks) for path in presets.available().values()]
-    width = max((len(p.name) for p in found), default=0)
-    for preset in found:
+    known = presets.available()
+    width = max((len(name) for name in known), default=0)
+    status = ExitStatus.DONE
+    for name, path in known.items():
+        try:
+            preset = presets.read(path, tasks)
+        except UserError as e:  # the others are still good
+            sys.stderr.write(f"mediakit presets: {e.message} [{e.code}]\n")
+            status = ExitStatus.USAGE
+            continue
         if json_lines:
-            line = {"name": preset.name, "tasks": list(preset.sections),
-                    "description": preset.description, "path": str(preset.path)}  # fmt: skip
+            line = {"name": name, "tasks": list(preset.sections),
+                    "description": preset.description, "path": str(path)}  # fmt: skip
             sys.stdout.write(json.dumps(line) + "\n")
         else:
             sections = ", ".join(preset.sections)
-            sys.stdout.write(f"{preset.name:{width}}  {sections}: {preset.description}\n")
+            sys.stdout.write(f"{name:{width}}  {sections}: {preset.description}\n")
+    return status
 
 
 @app.command()
@@ -54,4 +64,4 @@ def check(file: Annotated[Path, typer.Argument(help="A preset file.")]) -> None:
     preset = presets.read(presets.find(name), tasks)
     for kind in tasks.values():
         presets.section(name, kind, tasks)
-    sys.stdout.write(f"{file}: valid, for {', '.join(preset.sections)}\n")
+    sys.stdout.write(f"{printable(file)}: valid, for {', '.join(preset.sections)}\n")

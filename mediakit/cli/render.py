@@ -46,7 +46,7 @@ class Renderer:
         if self._bar:
             self._bar.show(event)
         if event.error:
-            self.say(f"{event.error.message} [{event.error.code}]")
+            self.say(f"{show(event.error.message)} [{event.error.code}]")
         if event.record and self.batch.verbose:
             for warning in event.record["warnings"]:
                 self.say(f"{show(event.item.source.path)}: {warning}")

@@ -2,30 +2,29 @@
 
 import inspect
 import os
-import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
 
 from mediakit import device
-from mediakit.batch import inputs as find_inputs
 from mediakit.batch.events import Finished, Note, Planned
 from mediakit.batch.feed import Feed, ListFeed, StreamFeed
+from mediakit.batch.inputs import Finder, check_is_file
 from mediakit.batch.item import Item, Source
 from mediakit.batch.ledger import Ledger
-from mediakit.batch.output import output_for
+from mediakit.batch.output import Output, output_for
 from mediakit.batch.plan import Job, Planner
 from mediakit.batch.record import record_of
+from mediakit.batch.rows import Lists
 from mediakit.batch.runner import Runner
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import Task, check_installed
+from mediakit.cli.checks import check_items, check_place, check_together
 from mediakit.cli.explain import explain
 from mediakit.cli.options import Given, collect, signature
 from mediakit.cli.render import Renderer
-from mediakit.errors import ExitStatus, MediakitError, UserError, show
-from mediakit.media.formats import WRITABLE
+from mediakit.errors import ExitStatus, MediakitError, UserError
 from mediakit.models.cache import ModelCache
 from mediakit.models.store import Store
 from mediakit.params import Batch
@@ -74,128 +73,114 @@ def run_task(
 ) -> int:
     """Do a batch. `rows` are inputs that were read already (replay's)."""
     batch = given.batch
-    _check_together(batch, arguments)
+    check_together(given, arguments)
     if batch.explain:
         return explain(task, given)
-    streaming = rows is None and (arguments == ["-"] or str(batch.list_file) == "-")
     if not (arguments or batch.list_file or rows is not None):
         raise UserError("usage", "no inputs: name files, directories or globs, or - for stdin")
-    single = streaming or (
-        not batch.list_file and rows is None and len(arguments) == 1
-        and not Path(arguments[0]).is_dir() and not _is_glob(arguments[0])
-    )  # fmt: skip
-    output = output_for(batch.out, single, frozenset(WRITABLE))
-    if batch.name and not output.folder:
-        raise UserError("useless_option", "--name does nothing without -o DIR; leave it out")
-    if not output.journal and (useless := _needs_journal(batch)):
-        raise UserError("useless_option", f"{useless} does nothing with -o -; leave it out")
+    if not batch.dry_run:
+        check_installed(task)
+    streaming = rows is None and (arguments == ["-"] or str(batch.list_file) == "-")
+    single = rows is None and (streaming or _is_one_file(batch, arguments))
+    output = output_for(batch.out, single, task.output_suffixes)
+    check_place(given, output)
     planner = Planner(Job(task, given.params, given.given, batch), output)
     planner.recipe()
-    stop = Stop()
+    lists, stop = Lists(), Stop()
     with stop.on_signals():
-        if streaming:
-            source = find_inputs.from_stdin(0, batch.null, task.sniff)
-            feed: Feed = StreamFeed(planner.stream(source))
-            total = None
-        else:
-            sources = rows if rows is not None else _finite(task, batch, arguments, output.folder)
-            items = planner.items(sources)
-            _check_useful(task, given, items)
-            feed, total = ListFeed(items), len(items)
-            if not items and not batch.quiet:
-                sys.stderr.write(f"mediakit {task.name}: no inputs found\n")
-        if not batch.dry_run:
-            check_installed(task)
-        return _run(task, given, Ledger(output, task, batch), feed, total, stop)
-
-
-def _run(
-    task: type[Task], given: Given, ledger: Ledger, feed: Feed, total: int | None, stop: Stop
-) -> int:
-    renderer = Renderer(task.name, given.batch, stop)
-    renderer(Planned(total))
-    status = ExitStatus.USAGE
-    try:
-        if given.batch.dry_run:
-            status = _dry_run(task, ledger, feed, renderer, stop)
-        else:
-            cache = ModelCache(
-                given.execution.memory_budget, device.free_memory, device.empty_cache
-            )
-            worker = task(given.execution, Store(offline=given.batch.offline), cache)
-            status = Runner(worker, ledger, renderer, stop).run(feed)
-            stats = cache.stats
-            text = f"models: {stats.loads} loaded, {stats.hits} found, {stats.evictions} evicted"
-            renderer(Note(text, level=1))
-    except UserError:
-        if stop.status is None:
+        renderer = Renderer(task.name, batch, stop)
+        try:
+            if streaming:
+                check_items(task, given, [])
+                source = lists.stdin(0, batch.null, task.sniff)
+                feed: Feed = StreamFeed(planner.stream(source))
+                renderer(Planned(None))
+            else:
+                found = list(rows or _sources(task, batch, arguments, output, lists))
+                feed = _planned(planner, given, found, renderer)
+            status = _run(task, given, Ledger(output, task, batch), feed, renderer)
+        except UserError:
             renderer.quiet_close()
-            raise
-        status = stop.status  # a signal also ends what was being fetched
-    renderer.close(status)
+            if stop.status is None:
+                raise
+            status = stop.status  # a signal also ends what was being fetched
+        if lists.passed_over:
+            count = lists.passed_over
+            renderer(Note(f"passed over {count} records that have no outputs (failed or planned)"))
+        renderer.close(status)
     return status
 
 
-def _dry_run(
-    task: type[Task], ledger: Ledger, feed: Feed, renderer: Renderer, stop: Stop
+def _planned(planner: Planner, given: Given, found: list[Source], renderer: Renderer) -> Feed:
+    """A finite list, planned whole before the first model is loaded."""
+    task = planner.job.task
+    items = planner.items(found)
+    check_items(task, given, items)
+    renderer(Planned(len(items)))
+    if not found:
+        renderer(Note(f"no inputs found ({', '.join(sorted(task.suffixes))})"))
+    return ListFeed(items)
+
+
+def _is_one_file(batch: Batch, arguments: list[str]) -> bool:
+    if batch.list_file or len(arguments) != 1:
+        return False
+    (argument,) = arguments
+    is_glob = any(c in argument for c in "*?[") and not os.path.lexists(argument)
+    return not is_glob and not os.path.isdir(argument)
+
+
+def _sources(
+    task: type[Task], batch: Batch, arguments: list[str], output: Output, lists: Lists
+) -> Iterator[Source]:
+    """The inputs of a command that does not read standard input."""
+    if batch.list_file:
+        yield from lists.file(batch.list_file)
+    made: set[str] = set()
+    if output.folder and output.journal:
+        entries = output.journal.history.entries
+        made = {key for key, entry in entries.items() if entry.makings()}
+    yield from Finder(task.suffixes, output.folder, made).find(arguments)
+
+
+def _run(
+    task: type[Task], given: Given, ledger: Ledger, feed: Feed, renderer: Renderer
 ) -> ExitStatus:
-    failed = False
-    while not stop and not (feed.ended):
+    if given.batch.dry_run:
+        return _dry_run(task, ledger, feed, renderer)
+    cache = ModelCache(given.execution.memory_budget, device.free_memory, device.empty_cache)
+    worker = task(given.execution, Store(offline=given.batch.offline), cache)
+    status = Runner(worker, ledger, renderer, renderer.stop).run(feed)
+    used = ", ".join(f"{name} {value}" for name, value in worker.used().items() if value)
+    renderer(Note(f"computed with: {used or 'nothing'}", level=1))
+    stats = cache.stats
+    text = f"models: {stats.loads} loaded, {stats.hits} found, {stats.evictions} evicted"
+    renderer(Note(text, level=1))
+    return status
+
+
+def _dry_run(task: type[Task], ledger: Ledger, feed: Feed, renderer: Renderer) -> ExitStatus:
+    """Say what would be done with each item; write nothing."""
+    stop, failed = renderer.stop, False
+    while not stop and not feed.ended:
         item = feed.next()
         if item is None:
             feed.wait(0.1)
             continue
         event = _forecast(task, ledger, item)
-        failed = failed or event.status == "failed"
         renderer(event)
+        failed = failed or event.status == "failed"
+        if failed and ledger.batch.fail_fast:
+            break
     return stop.status or (ExitStatus.FAILED if failed else ExitStatus.DONE)
 
 
 def _forecast(task: type[Task], ledger: Ledger, item: Item) -> Finished:
     try:
-        current = ledger.surely_current(item) or ledger.judge(item).current is not None
-        status = "skipped" if current else "planned"
-        return Finished(item, status, record_of(task, item, status))  # type: ignore[arg-type]
+        if ledger.surely_current(item) or ledger.judge(item).current:
+            return Finished(item, "skipped", ledger.skip(item, None, wanted=True))
+        if item.source.data is None:
+            check_is_file(item.source.path)
+        return Finished(item, "planned", record_of(task, item, "planned"))
     except MediakitError as e:
         return Finished(item, "failed", record_of(task, item, "failed", e), e)
-
-
-def _finite(
-    task: type[Task], batch: Batch, arguments: list[str], out: Path | None
-) -> Iterable[Source]:
-    if "-" in arguments:
-        raise UserError("usage", "- (standard input) can't be mixed with other inputs")
-    if batch.list_file:
-        yield from find_inputs.from_list(batch.list_file)
-    yield from find_inputs.from_arguments(arguments, task.suffixes, out)
-
-
-def _is_glob(argument: str) -> bool:
-    return any(c in argument for c in "*?[") and not os.path.lexists(argument)
-
-
-def _check_together(batch: Batch, arguments: list[str]) -> None:
-    """UserError for options that contradict each other, or would do nothing together."""
-    stdin = arguments == ["-"] or str(batch.list_file) == "-"
-    wrong = [
-        (batch.quiet and batch.verbose, "-q and -v contradict each other"),
-        (batch.force and batch.retry_failed, "--force and --retry-failed contradict each other"),
-        (batch.null and not stdin, "-0 does nothing without - as input"),
-        (batch.no_progress and batch.quiet, "--no-progress does nothing beside -q"),
-        (batch.force and batch.verify, "--verify does nothing beside --force"),
-        (str(batch.list_file) == "-" and arguments, "--from - can't be mixed with other inputs"),
-        (batch.json_lines and str(batch.out) == "-", "--json and -o - both want standard output"),
-    ]
-    for is_wrong, text in wrong:
-        if is_wrong:
-            raise UserError("useless_option", f"{text}; leave one out")
-
-
-def _needs_journal(batch: Batch) -> str | None:
-    names = ("force", "overwrite", "retry_failed", "verify")
-    return next((f"--{n.replace('_', '-')}" for n in names if getattr(batch, n)), None)
-
-
-def _check_useful(task: type[Task], given: Given, items: list[Item]) -> None:
-    values = {name: getattr(given.params, name) for name in given.given}
-    task.check_useful(values, [i.output or show(i.key) for i in items if i.recipe])

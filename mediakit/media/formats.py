@@ -25,16 +25,23 @@ MEDIA_TYPES = {
     "bmp": "image/bmp",
 }
 # What files of these formats begin with; RIFF and ISO files say more at byte 8.
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"BM", b"GIF8")
+_MAGIC = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG\r\n\x1a\n": ".png",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+    b"BM": ".bmp",
+    b"GIF8": ".gif",
+}
 
 
-def is_picture(head: bytes) -> bool:
-    """Whether a file that begins so is a picture, not text."""
-    return (
-        head.startswith(_MAGIC)
-        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"))
-    )
+def sniff(head: bytes) -> str:
+    """The suffix of a picture that begins so; empty for what is no picture."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return ".webp"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
+        return ".avif"
+    return next((suffix for magic, suffix in _MAGIC.items() if head.startswith(magic)), "")
 
 
 def suffix_of(name: str) -> str:

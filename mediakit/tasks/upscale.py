@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,10 @@ from mediakit.batch.record import record_of
 from mediakit.batch.replay import note
 from mediakit.batch.task import Emit, Task
 from mediakit.errors import UserError, show
-from mediakit.media.formats import LOSSY, MEDIA_TYPES, READABLE, WRITABLE, is_picture, suffix_of
+from mediakit.media.formats import LOSSY, MEDIA_TYPES, READABLE, WRITABLE, sniff, suffix_of
 from mediakit.models.cache import ModelCache
 from mediakit.models.store import Store
-from mediakit.params import SMALLEST_TILE, PictureInput, PictureOutput, Tile, option
+from mediakit.params import SMALLEST_TILE, Number, PictureInput, PictureOutput, Tile, option
 
 if TYPE_CHECKING:
     from mediakit.engines.upscaler import Upscaler
@@ -33,7 +34,7 @@ class UpscaleParams(PictureOutput):
         "sharp, invents texture; realesr-animevideov3: 20 times faster, for drawings; "
         "dat-light-x4: true to the original, soft.",
     )
-    scale: int | float | None = option(
+    scale: Number | None = option(
         None,
         "How many times larger each side becomes. Left out: the model's own (4 for most). 2 is "
         "enough for most prints; above 4 the model runs twice, and details are invented.",
@@ -58,6 +59,8 @@ class Upscale(Task):
     extra = "upscale"
     packages = ("torch", "torchvision", "spandrel", "safetensors", "PIL", "numpy")
     suffixes = frozenset(READABLE)
+    # also those that can't be written: `-o a.gif` is not meant to make a directory
+    output_suffixes = frozenset(READABLE)
 
     def __init__(self, execution: UpscaleExecution, store: Store, cache: ModelCache) -> None:
         super().__init__(execution, store, cache)
@@ -81,6 +84,13 @@ class Upscale(Task):
         return name[len(name) - len(own) :] if own in WRITABLE else ".png"
 
     @classmethod
+    def check(cls, params: UpscaleParams) -> None:
+        if params.background and find_spec("PIL"):  # a dry run does without
+            from mediakit.media.pictures import background
+
+            background(params.background)
+
+    @classmethod
     def check_output(cls, name: str, params: UpscaleParams) -> None:
         format = WRITABLE.get(suffix_of(name))
         if format is None:
@@ -90,22 +100,24 @@ class Upscale(Task):
             raise UserError("usage", f"{show(name)} is not a name for --format {params.format}")
 
     @classmethod
-    def check_useful(cls, given: Mapping[str, Any], outputs: list[str]) -> None:
-        formats = {WRITABLE.get(suffix_of(name)) for name in outputs}
-        if given.get("quality") is not None and formats and not formats & set(LOSSY):
+    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
+        formats = {WRITABLE.get(suffix_of(name)) for name in outputs} - {None}
+        if told.get("format", "keep") != "keep":
+            formats.add(told["format"])
+        if told.get("quality") is not None and formats and not formats & set(LOSSY):
             kinds = ", ".join(sorted(f for f in formats if f))
             raise UserError(
                 "useless_option",
                 f"--quality does nothing for {kinds}; leave it out, or use --format jpg or webp",
             )
-        if colour := given.get("background"):
-            from mediakit.media.pictures import background
-
-            background(colour)
+        if told.get("threads") and told.get("device", "auto").split(":")[0] in ("cuda", "mps"):
+            raise UserError(
+                "useless_option", "--threads does nothing on a GPU; leave it or --device out"
+            )
 
     @classmethod
-    def sniff(cls, head: bytes) -> bool:
-        return is_picture(head)
+    def sniff(cls, head: bytes) -> str:
+        return sniff(head)
 
     # working
 
@@ -189,7 +201,7 @@ class Upscale(Task):
 
         assert item.recipe is not None
         params: UpscaleParams = item.recipe.params  # type: ignore[assignment]
-        format = WRITABLE[suffix_of(item.output or self.suffix(item.source.path, params))]
+        format = WRITABLE[suffix_of(item.output or item.key)]
         picture = flatten(media, params.background) if params.background else media
         warnings = write_picture(picture, file, format, params.quality, _note(item))
         size = {"width": picture.width, "height": picture.height}

@@ -1,0 +1,54 @@
+"""Which options contradict each other, and which would do nothing.
+
+The rule: an option of the command line that can do nothing whatever the inputs hold is an error.
+`--dry-run` and `--explain` may be added to any command; environment and presets speak for many
+commands, so what they set may be useless for one.
+"""
+
+from mediakit.batch.item import Item
+from mediakit.batch.output import Output
+from mediakit.batch.task import Task
+from mediakit.cli.options import Given
+from mediakit.errors import UserError, show
+
+
+def check_together(given: Given, arguments: list[str]) -> None:
+    """UserError for options that can't stand together."""
+    batch, told = given.batch, given.told
+    from_stdin = str(batch.list_file) == "-"
+    contradict = [
+        (batch.quiet and batch.verbose, "-q and -v contradict each other"),
+        (batch.force and batch.retry_failed, "--force and --retry-failed contradict each other"),
+        (from_stdin and arguments, "--from - can't be mixed with other inputs"),
+        ("-" in arguments and (len(arguments) > 1 or batch.list_file),
+         "- (standard input) can't be mixed with other inputs"),
+        (batch.json_lines and str(batch.out) == "-", "--json and -o - both want standard output"),
+    ]  # fmt: skip
+    useless = [
+        ("null" in told and not from_stdin and "-" not in arguments,
+         "-0 does nothing without - as input"),
+        ("no_progress" in told and batch.quiet, "--no-progress does nothing beside -q"),
+        ("verify" in told and batch.force, "--verify does nothing beside --force"),
+    ]  # fmt: skip
+    for code, found in (("usage", contradict), ("useless_option", useless)):
+        for is_wrong, text in found:
+            if is_wrong:
+                raise UserError(code, f"{text}; leave one out")
+
+
+def check_place(given: Given, output: Output) -> None:
+    """UserError for options that do nothing where the output goes."""
+    told = given.told
+    if "name" in told and not output.folder:
+        raise UserError("useless_option", "--name does nothing without -o DIR; leave it out")
+    if output.journal:
+        return
+    for name in ("force", "overwrite", "retry_failed", "verify"):
+        if name in told:
+            option = name.replace("_", "-")
+            raise UserError("useless_option", f"--{option} does nothing with -o -; leave it out")
+
+
+def check_items(task: type[Task], given: Given, items: list[Item]) -> None:
+    """UserError for options that do nothing for any of the items."""
+    task.check_useful(given.told, [i.output or show(i.key) for i in items if i.recipe])

@@ -1,0 +1,3 @@
+from toys.fixtures import shell, zygote
+
+__all__ = ["shell", "zygote"]

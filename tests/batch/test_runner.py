@@ -1,0 +1,332 @@
+"""How a batch flows, and what an accident of one item does to the others."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys.shell import Shell, eventually
+from toys.task import Text, Toy, ToyExecution, ToyParams
+
+from mediakit.batch import runner as runner_module
+from mediakit.batch.events import Event, Finished
+from mediakit.batch.feed import ListFeed, StreamFeed
+from mediakit.batch.item import Decoded, Item, Source
+from mediakit.batch.ledger import Ledger
+from mediakit.batch.output import output_for
+from mediakit.batch.plan import Job, Planner
+from mediakit.batch.runner import Runner
+from mediakit.batch.stop import Stop
+from mediakit.models.cache import ModelCache
+from mediakit.models.store import Store
+from mediakit.params import Batch
+
+
+def steps(log: Path, step: str) -> list[str]:
+    return [line.split()[1] for line in log.read_text().splitlines() if line.split()[0] == step]
+
+
+# accidents of one item
+
+
+def test_unknown_exception_fails_its_item_only(shell: Shell) -> None:
+    shell.inputs(6)
+    done = shell.batch("--json", "--fail", "i002")
+    assert [r["status"] for r in done.records] == ["done"] * 2 + ["failed"] + ["done"] * 3
+    error = done.records[2]["error"]
+    assert error["code"] == "failed"
+    assert error["message"] == "in/i002.txt: RuntimeError: broken (-v shows where)"
+    assert (done.status, done.codes) == (1, ["failed"])
+    assert "Traceback" not in done.stderr
+    assert "in compute" in shell.batch("--fail", "i002", "-v").stderr
+
+
+@pytest.mark.parametrize("items", [1, 2, 4, 7])
+def test_one_of_a_batch_fails(shell: Shell, items: int) -> None:
+    shell.inputs(9)
+    done = shell.batch("--fail", "i004", "--items", items)
+    assert (done.status, done.codes) == (1, ["failed"])
+    expected = shell.expected()
+    del expected["i004.txt"]
+    assert shell.outputs() == expected
+    assert done.lines == [f"out/{name}" for name in sorted(expected)]
+
+
+def test_broken_inputs(shell: Shell) -> None:
+    names = shell.inputs(4)
+    folder = shell.folder / "in"
+    (folder / names[1]).write_bytes(b"")
+    (folder / names[2]).unlink()
+    (folder / names[2]).symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.txt")
+    done = shell.batch("--json")
+    assert [(r["error"] or {}).get("code") for r in done.records] == [
+        None, "empty_file", "broken_link", None, "not_a_file",
+    ]  # fmt: skip
+    assert done.status == 1
+
+
+def test_fault_of_the_place_stops_all(shell: Shell) -> None:
+    shell.inputs(30)
+    done = shell.batch("--lost", "i004")
+    assert (done.status, done.codes) == (1, ["device_lost"])
+    assert list(shell.outputs()) == [f"i{n:03}.txt" for n in range(4)] or len(shell.outputs()) == 4
+    assert not any(line["t"] == "failed" for line in shell.journal())
+    assert shell.batch().status == 0
+    assert shell.outputs() == shell.expected()
+
+
+def test_fail_fast(shell: Shell) -> None:
+    shell.inputs(60)
+    done = shell.batch("--fail-fast", "--fail", "i004")
+    assert (done.status, done.codes) == (1, ["failed"])
+    assert len(shell.outputs()) < 10
+    # and over items that fail before they are computed
+    assert shell.batch("--fail-fast", "--corrupt", "i050").status == 1
+
+
+def test_bad_model_is_status_2_and_nothing_is_half_done(shell: Shell) -> None:
+    shell.inputs(9)
+    done = shell.batch("--bad-model")
+    assert (done.status, done.codes) == (2, ["bad_weights"])
+    assert shell.outputs() == {}
+    assert shell.leftovers() == []
+    started = {line["key"] for line in shell.journal() if line["t"] == "start"}
+    stopped = {line["key"] for line in shell.journal() if line["t"] == "stop"}
+    assert started <= stopped
+    assert shell.batch("--device", "none").codes == ["bad_device"]
+    again = shell.batch()
+    assert (again.status, again.codes) == (0, [])
+
+
+@pytest.mark.parametrize("items", [1, 4])
+def test_bad_model_of_a_row_fails_its_item(shell: Shell, items: int) -> None:
+    shell.inputs(4)
+    rows = [
+        '{"input": "in/i000.txt"}',
+        '{"input": "in/i001.txt", "bad_model": true}',
+        '{"input": "in/i002.txt", "times": 2}',
+        '{"input": "in/i003.txt", "tims": 2}',
+    ]
+    (shell.folder / "list.jsonl").write_text("\n".join(rows))
+    args = ("--from", "list.jsonl", "-o", "out", "--json", "--items", items)
+    done = shell.run(*args)
+    assert done.status == 1
+    codes = [(r["error"] or {}).get("code") for r in done.records]
+    assert codes == [None, "bad_weights", None, "bad_row"]
+    assert shell.run(*args, "--device", "none", "--force").status == 2  # that is everybody's
+
+
+# out of memory
+
+
+def test_batch_is_split_and_stays_small(shell: Shell) -> None:
+    shell.inputs(16)
+    log = shell.folder / "log"
+    done = shell.batch("--items", 8, "--oom", "i005", "--steps", 1, "--log", log, "--json")
+    assert (done.status, done.codes) == (0, []), done.stderr
+    assert shell.outputs() == shell.expected()
+    attempts = done.records[5]["attempts"]
+    assert [a["code"] for a in attempts] == ["out_of_memory"] * len(attempts)
+    assert attempts[-1]["then"] == "step 1"
+    assert done.records[5]["execution"] == {"steps": 1}
+    assert done.records[15]["attempts"] == []
+    assert steps(log, "compute/1")[-4:] == [f"i{n:03}" for n in range(12, 16)]
+
+
+def test_steps_down_until_it_fits(shell: Shell) -> None:
+    shell.inputs(4)
+    done = shell.batch("--oom", "i001", "--steps", 3, "--json")
+    assert [a["then"] for a in done.records[1]["attempts"]] == ["step 1", "step 2", "step 3"]
+    assert done.status == 0
+    assert done.stderr.count("out of memory: step") == 3
+
+
+def test_fails_when_there_is_no_smaller_way(shell: Shell) -> None:
+    shell.inputs(4)
+    done = shell.batch("--oom", "i001", "--json")
+    assert [r["status"] for r in done.records] == ["done", "failed", "done", "done"]
+    assert done.records[1]["error"]["code"] == "out_of_memory"
+    assert done.status == 1
+
+
+# in one process, with a task of one's own
+
+
+Run = Callable[..., list[Event]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a batch of `names` with a task; the events. A stream if `names` is an iterator."""
+
+    def run(task: type[Toy], names: list[str] | Iterator[str], **batch: Any) -> list[Event]:
+        options = Batch(out=tmp_path / "out", **batch)
+        output = output_for(options.out, False, frozenset())
+        planner = Planner(Job(task, ToyParams(), (), options), output)
+        sources = (Source(name, os.path.basename(name)) for name in names)
+        feed = (
+            ListFeed(planner.items(sources))
+            if isinstance(names, list)
+            else StreamFeed(planner.stream(sources))
+        )
+        worker = task(ToyExecution(), Store(), ModelCache(None, lambda d: 0, lambda d: None))
+        events: list[Event] = []
+        ledger = Ledger(output, task, options)
+        Runner(worker, ledger, events.append, Stop()).run(feed)
+        return events
+
+    return run
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> list[str]:
+    found = [str(tmp_path / f"i{number:03}.txt") for number in range(40)]
+    for name in found:
+        Path(name).write_text(name)
+    return found
+
+
+def finished(events: list[Event]) -> list[str]:
+    return [e.item.source.path for e in events if isinstance(e, Finished)]
+
+
+def test_order_of_results_is_that_of_inputs(run: Run, names: list[str]) -> None:
+    class Jitter(Toy):
+        def decode(self, item: Item) -> Decoded:
+            time.sleep(hash(item.key) % 5 / 1000)
+            return super().decode(item)
+
+        def encode(self, item: Item, media: Text, file: Path) -> Any:
+            time.sleep(hash(item.key) % 7 / 1000)
+            return super().encode(item, media, file)
+
+    assert finished(run(Jitter, names[::2])) == names[::2]
+    assert finished(run(Jitter, names)) == names  # skipped and done, mixed
+
+
+@pytest.mark.parametrize("slow", [0, 5])
+def test_bytes_in_memory_are_bounded(
+    run: Run, names: list[str], monkeypatch: pytest.MonkeyPatch, slow: int
+) -> None:
+    """With items of 100 MB: what is decoded and not computed, computed and not written."""
+    hundred = 100 << 20
+    monkeypatch.setattr(runner_module, "BYTES_AHEAD", 250 << 20)
+    alive = {"decoded": 0, "computed": 0}
+    most = dict(alive)
+    lock = threading.Lock()
+
+    def count(kind: str, change: int) -> None:
+        with lock:
+            alive[kind] += change
+            most[kind] = max(most[kind], alive[kind])
+
+    class Big(Toy):
+        def decode(self, item: Item) -> Decoded:
+            if item.source.path == names[slow]:
+                time.sleep(0.05)  # those after it are decoded first
+            decoded = super().decode(item)
+            count("decoded", 1)
+            return Decoded(Text(decoded.media.text, hundred), decoded.inputs)
+
+        def compute(self, batch: Any, emit: Any) -> list[Text]:
+            results = super().compute(batch, emit)
+            count("decoded", -1)
+            count("computed", 1)
+            return [Text(result.text, hundred) for result in results]
+
+        def encode(self, item: Item, media: Text, file: Path) -> Any:
+            time.sleep(0.01)
+            made = super().encode(item, media, file)
+            count("computed", -1)
+            return made
+
+    assert finished(run(Big, names)) == names
+    # three fill it; one a decoding thread may be on its way, and one that all wait for
+    assert 2 <= most["decoded"] <= 3 + runner_module.THREADS + 1
+    assert 2 <= most["computed"] <= 3 + 1
+
+
+def test_device_waits_for_nobody(run: Run, names: list[str]) -> None:
+    """Decoding, computing and encoding that take as long each: overlapped, not in turn."""
+    pause = 0.01
+
+    class Even(Toy):
+        def decode(self, item: Item) -> Decoded:
+            time.sleep(pause)
+            return super().decode(item)
+
+        def compute(self, batch: Any, emit: Any) -> list[Text]:
+            time.sleep(pause)
+            return super().compute(batch, emit)
+
+        def encode(self, item: Item, media: Text, file: Path) -> Any:
+            time.sleep(pause)
+            return super().encode(item, media, file)
+
+    begin = time.perf_counter()
+    run(Even, names)
+    assert time.perf_counter() - begin < 3 * pause * len(names)
+
+
+def test_slow_stream_does_not_hold_back_what_is_in_flight(run: Run, names: list[str]) -> None:
+    made = Path(names[0]).parent / "out" / Path(names[0]).name
+
+    def slowly() -> Iterator[str]:
+        yield names[0]
+        eventually(made.exists)
+        yield names[1]
+
+    assert finished(run(Toy, slowly())) == names[:2]
+
+
+def test_stream_that_breaks_is_an_error(run: Run, names: list[str]) -> None:
+    def broken() -> Iterator[str]:
+        yield names[0]
+        raise OSError("standard input is gone")
+
+    with pytest.raises(OSError, match="is gone"):
+        run(Toy, broken())
+
+
+def test_bug_on_an_encoding_thread_is_not_swallowed(run: Run, names: list[str]) -> None:
+    class Buggy(Toy):
+        def encode(self, item: Item, media: Text, file: Path) -> Any:
+            raise SystemExit("bug")
+
+    with pytest.raises(SystemExit, match="bug"):
+        run(Buggy, names)
+
+
+def test_what_failed_does_not_stay_in_memory(run: Run, names: list[str]) -> None:
+    """The frames of an allocation that failed are gone before it is tried again."""
+    import weakref
+
+    from mediakit.errors import OutOfMemory
+
+    class Tensor:
+        pass
+
+    tensors: list[weakref.ref[Tensor]] = []
+
+    class Hungry(Toy):
+        def compute(self, batch: Any, emit: Any) -> list[Text]:
+            assert [ref for ref in tensors if ref()] == []
+            if len(tensors) < 3:
+                tensor = Tensor()
+                tensors.append(weakref.ref(tensor))
+                try:
+                    raise MemoryError
+                except MemoryError as e:
+                    raise OutOfMemory("full") from e
+            return super().compute(batch, emit)
+
+        def step_down(self) -> str | None:
+            return "smaller"
+
+    events = run(Hungry, names[:1])
+    assert [e.status for e in events if isinstance(e, Finished)] == ["done"]
+    assert len(tensors) == 3

@@ -1,0 +1,134 @@
+"""`mediakit upscale` end to end, with a tiny net of random weights and with a real one."""
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch")
+from PIL import Image  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact  # noqa: E402
+
+from mediakit.models.catalog import known  # noqa: E402
+from mediakit.models.store import Store  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Compact net, x2, of 8 features."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("net") / "tiny.safetensors"
+    save_file(SRVGGNetCompact(num_feat=8, num_conv=1, upscale=2).state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def upscale(mediakit: Any, net: Path) -> Callable[..., Any]:
+    return lambda *args, **more: mediakit("upscale", "--model", net, *args, **more)
+
+
+def size(path: str) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        picture.load()
+        return picture.size
+
+
+def test_a_tree_of_pictures(put: Any, upscale: Any, check_record: Any) -> None:
+    put("p/a.png", "p/sub/b.png")
+    put("p/broken.png", data=Path("p/a.png").read_bytes()[:60])
+    result = upscale("p", "-o", "out", "--json", status=1)
+    for record in result.records:
+        check_record(record)
+    assert [r["status"] for r in result.records] == ["done", "failed", "done"]
+    done = result.records[0]
+    assert (size("out/a.png"), size("out/sub/b.png")) == ((32, 32), (32, 32))
+    assert done["result"] == {"width": 32, "height": 32}
+    assert done["params"]["scale"] is None or done["params"]["scale"] == 2
+    assert done["models"][0]["revision"] == "local"
+    assert done["execution"]["device"] == "cpu"
+    again = upscale("p", "-o", "out", "--json", status=1).records
+    assert [r["status"] for r in again] == ["skipped", "failed", "skipped"]
+
+
+def test_options_change_the_result(put: Any, upscale: Any) -> None:
+    put("a.png")
+    upscale("a.png", "-o", "x.webp", "--scale", "3", "--quality", "50")
+    with Image.open("x.webp") as picture:
+        assert (picture.size, picture.format) == ((48, 48), "WEBP")
+    first = Path("x.webp").read_bytes()
+    upscale("a.png", "-o", "x.webp", "--scale", "3", "--quality", "90")
+    assert Path("x.webp").read_bytes() != first
+
+
+def test_bytes_in_bytes_out(put: Any, upscale: Any) -> None:
+    data = put("a.png").read_bytes()
+    result = upscale("-", "-o", "-", stdin=data)
+    with Image.open(io.BytesIO(result.stdout)) as picture:
+        assert (picture.size, picture.format) == ((32, 32), "PNG")
+    assert "1 done" in result.stderr
+    jpeg = upscale("-", "-o", "-", "--format", "jpg", "-q", stdin=data)
+    assert jpeg.stdout[:3] == b"\xff\xd8\xff"
+    assert jpeg.err == b""
+    kept = upscale("-", "-o", "out", stdin=jpeg.stdout)
+    assert kept.lines == ["out/stdin.jpg"]
+
+
+def test_exact_gives_the_same_bytes_alone_and_in_a_batch(put: Any, upscale: Any) -> None:
+    put("p/a.png", "p/b.png", "p/c.png")
+    upscale("p", "-o", "all", "--exact")
+    upscale("p/b.png", "-o", "one.png", "--exact")
+    assert Path("all/b.png").read_bytes() == Path("one.png").read_bytes()
+
+
+def test_an_up_to_date_file_is_touched_for_make(put: Any, upscale: Any) -> None:
+    put("a.png")
+    upscale("a.png", "-o", "x.png")
+    os.utime("x.png", (1, 1))
+    assert upscale("a.png", "-o", "x.png").stdout == b""
+    assert os.stat("x.png").st_mtime > os.stat("a.png").st_mtime - 1
+
+
+def test_what_is_no_model(put: Any, mediakit: Any, home: Path) -> None:
+    put("a.png", "not.safetensors")
+    result = mediakit("upscale", "a.png", "-o", "out", "--model", "./not.safetensors", status=2)
+    assert result.errors == ["bad_weights"]
+    assert not Path("out/a.png").exists()
+
+
+def test_a_model_that_is_not_here_and_offline(put: Any, mediakit: Any, monkeypatch: Any) -> None:
+    put("a.png")
+    monkeypatch.setenv("MEDIAKIT_CACHE", str(Path("empty").absolute()))
+    result = mediakit("upscale", "a.png", "-o", "out", "--offline", status=2)
+    assert result.errors == ["offline"]
+    assert "mediakit models pull realesrgan-x4plus" in result.stderr
+
+
+def test_a_device_that_is_not_here(put: Any, upscale: Any) -> None:
+    put("a.png")
+    assert upscale("a.png", "-o", "out", "--device", "cuda:99", status=2).errors == ["bad_device"]
+
+
+def test_the_real_thing_in_a_process_of_its_own(put: Any, mediakit: Any) -> None:
+    Store().pull(known()["realesr-animevideov3"])
+    put("p/a.png")
+    first = mediakit.process("upscale", "p", "-o", "out", "--preset", "starter", "--json", "-v")
+    (record,) = first.records
+    assert record["models"][0]["name"] == "realesr-animevideov3"
+    assert record["given"] == ["model"]
+    assert "models: 1 loaded" in first.stderr and "device cpu" in first.stderr
+    with Image.open("out/a.png") as picture:
+        colour = picture.resize((1, 1)).getpixel((0, 0))
+        assert picture.size == (64, 64)
+    assert isinstance(colour, tuple)
+    assert all(abs(a - b) < 12 for a, b in zip(colour, (0x20, 0x80, 0xC0), strict=True))
+    section = {name: record["params"][name] for name in record["given"]}
+    Path("again.yaml").write_text(yaml.safe_dump({"upscale": section}))
+    second = mediakit("upscale", "p", "-o", "out", "--preset", "./again.yaml", "--json")
+    assert second.records[0]["status"] == "skipped"
+    assert json.loads(first.stdout)["artifacts"] == second.records[0]["artifacts"]
