@@ -15,7 +15,7 @@ from mediakit.batch.output import Output
 from mediakit.batch.task import Task
 from mediakit.errors import ItemError, MediakitError, UserError, show
 from mediakit.models.catalog import find
-from mediakit.models.spec import fill_in
+from mediakit.models.spec import check_purpose, fill_in
 from mediakit.params import Batch, Params, fault
 
 # Params that name a model; its digest counts, not its name.
@@ -61,6 +61,7 @@ class Planner:
         params = task.Params(**{**dict(base), **row}) if row else base
         models = {role: find(name) for role, name in task.model_names(params).items()}
         for spec in models.values():
+            check_purpose(spec, task.name)
             params = fill_in(params, task.name, spec)
         task.check(params)
         said = {
@@ -180,9 +181,7 @@ def _digest(text: str) -> bytes:
 
 
 def select(items: Iterable[Item], batch: Batch, entry: Callable[[str], Entry]) -> Iterator[Item]:
-    """The items that `--shard`, `--retry-failed` and `--limit` leave; in a list, those that a
-    process died over come last, so that they cost no other item."""
-    suspects: list[Item] = []
+    """The items that `--shard`, `--retry-failed` and `--limit` leave."""
     left = batch.limit
     for item in items:
         if batch.shard and not in_shard(item.key, *batch.shard):
@@ -194,11 +193,7 @@ def select(items: Iterable[Item], batch: Batch, entry: Callable[[str], Entry]) -
             if left == 0:
                 break
             left -= 1
-        if known.starts and isinstance(items, list):
-            suspects.append(item)
-        else:
-            yield item
-    yield from suspects
+        yield item
 
 
 def in_shard(key: str, index: int, count: int) -> bool:

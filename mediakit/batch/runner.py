@@ -176,12 +176,14 @@ class Runner:
             self._encoders.submit(self._after.encode, work, media)
 
     def _results(self, batch: list[Work]) -> list[Any]:
-        if not self._begun:
-            self.task.begin()
-            self._begun = True
-        begin, loaded = time.perf_counter(), self.task.load_seconds
         emit = partial(self._progress, batch[0].item)
-        results = self.task.compute([(work.item, work.decoded) for work in batch], emit)
+        emit(0.0)
+        with self.stop.at_once():
+            if not self._begun:
+                self.task.begin()
+                self._begun = True
+            begin, loaded = time.perf_counter(), self.task.load_seconds
+            results = self.task.compute([(work.item, work.decoded) for work in batch], emit)
         used = dict(self.task.used())
         loading = self.task.load_seconds - loaded
         computing = time.perf_counter() - begin - loading

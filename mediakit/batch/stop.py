@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from mediakit.errors import ExitStatus
+from mediakit.errors import ExitStatus, Stopped
 
 SIGNALS = {
     signal.SIGINT: ExitStatus.INTERRUPTED,
@@ -20,6 +20,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.status: ExitStatus | None = None
+        self._at_once = False
 
     def __bool__(self) -> bool:
         return self.status is not None
@@ -30,8 +31,18 @@ class Stop:
             self.status = status
 
     @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside, a signal raises Stopped in the main thread as soon as Python gets to it: within
+        a net's layers, where the next look at `stop` may be minutes away."""
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+    @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """The first signal ends the batch after the step it is at; a second one at once.
+        """The first signal ends the batch, what was computed is still written; a second one kills.
 
         A signal that was ignored when the process began (nohup) stays ignored.
         """
@@ -44,6 +55,8 @@ class Stop:
                 os._exit(128 + number)  # safe at any moment: files appear by rename only
             again = True
             self.status = SIGNALS[signal.Signals(number)]
+            if self._at_once:
+                raise Stopped
 
         before = {}
         for number in SIGNALS:

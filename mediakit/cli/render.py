@@ -1,5 +1,6 @@
 """What a person and a pipe see of a running batch: results on stdout, all else on stderr."""
 
+import contextlib
 import os
 import sys
 import threading
@@ -64,8 +65,9 @@ class Renderer:
         if self._bar:
             self._bar.above(line)
         else:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            # unbuffered, and a full disk under a log costs no picture
+            with contextlib.suppress(OSError):
+                os.write(2, f"{line}\n".encode("utf-8", "backslashreplace"))
 
     def _write(self, data: bytes) -> None:
         """To standard output, unbuffered: a pipe sees each result when it is there."""

@@ -24,7 +24,7 @@ from mediakit.cli.checks import check_items, check_place, check_together
 from mediakit.cli.explain import explain
 from mediakit.cli.options import Given, collect, signature
 from mediakit.cli.render import Renderer
-from mediakit.errors import ExitStatus, MediakitError, UserError
+from mediakit.errors import ExitStatus, MediakitError, Stopped, UserError
 from mediakit.models.cache import ModelCache
 from mediakit.models.store import Store
 from mediakit.params import Batch
@@ -96,14 +96,15 @@ def run_task(
                 feed: Feed = StreamFeed(planner.stream(source))
                 renderer(Planned(None))
             else:
-                found = list(rows or _sources(task, batch, arguments, output, lists))
-                feed = _planned(planner, given, found, renderer)
+                with stop.at_once():
+                    found = list(rows or _sources(task, batch, arguments, output, lists))
+                    feed = _planned(planner, given, found, renderer)
             status = _run(task, given, Ledger(output, task, batch), feed, renderer)
-        except UserError:
-            renderer.quiet_close()
+        except (UserError, Stopped):
             if stop.status is None:
+                renderer.quiet_close()
                 raise
-            status = stop.status  # a signal also ends what was being fetched
+            status = stop.status  # a signal also ends planning, and what was being fetched
         if lists.passed_over:
             count = lists.passed_over
             renderer(Note(f"passed over {count} records that have no outputs (failed or planned)"))

@@ -87,6 +87,16 @@ class ModelSpec(_Entry):
         }
 
 
+def check_purpose(spec: ModelSpec, task: str) -> None:
+    """UserError wrong_model if the catalog says that the model is for other tasks."""
+    if spec.tasks and task not in spec.tasks:
+        raise UserError(
+            "wrong_model",
+            f"model {spec.name} is for {', '.join(spec.tasks)}, not for {task}; "
+            "see `mediakit models list`",
+        )
+
+
 def fill_in(params: P, task: str, spec: ModelSpec) -> P:
     """`params` with every field that is None replaced by the model's own value for `task`.
 

@@ -42,6 +42,29 @@ def last(shell: Shell) -> list[dict[str, object]]:
     return [line for line in shell.journal() if line["key"] in journal.read_text()]
 
 
+def test_a_step_that_takes_long_is_left_at_once(shell: Shell) -> None:
+    shell.inputs(3)
+    log = shell.folder / "log"
+    run = shell.start("in", "-o", "out", "--seconds", 60, "--silent", "--log", log)
+    eventually(lambda: log.exists() and "compute" in log.read_text())
+    begin = time.monotonic()
+    run.signal(signal.SIGINT)
+    stopped = run.wait()
+    assert time.monotonic() - begin < 3
+    assert stopped.status == 130
+    assert shell.leftovers() == []
+    assert shell.batch().status == 0
+    assert shell.outputs() == shell.expected()
+
+
+def test_a_full_disk_under_the_log_costs_nothing(shell: Shell) -> None:
+    shell.inputs(3)
+    (shell.folder / "in" / "bad.txt").write_bytes(b"")
+    run = process(shell, "in", "-o", "out", after=" 2>/dev/full")
+    assert len(run.communicate()[0].splitlines()) == 3
+    assert run.returncode == 1
+
+
 def test_results_that_were_computed_are_written(shell: Shell) -> None:
     shell.inputs(6)
     log = shell.folder / "log"

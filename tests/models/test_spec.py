@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from mediakit.errors import UserError
-from mediakit.models.spec import ModelFile, fill_in
+from mediakit.models.spec import ModelFile, check_purpose, fill_in
 from mediakit.params import Params
 
 
@@ -26,6 +26,15 @@ def test_one_file_is_its_own_identity(spec_of):
         "revision": "demo-weights==1.0",
         "sha256": spec.sha256,
     }
+
+
+def test_a_model_is_for_the_tasks_that_its_entry_names(spec_of):
+    spec = spec_of({"a.pth": b"abc"})
+    check_purpose(spec, spec.tasks[0])
+    with pytest.raises(UserError, match="is for .*, not for chat") as caught:
+        check_purpose(spec, "chat")
+    assert caught.value.code == "wrong_model"
+    check_purpose(spec.model_copy(update={"tasks": ()}), "chat")
 
 
 def test_several_files_are_identified_by_their_sorted_digests(spec_of):

@@ -30,6 +30,7 @@ class ToyExecution(Execution):
     """Accidents: each `NAME` is that of one input, without its suffix."""
 
     seconds: float = option(0.0, "Time that computing an item takes.")
+    silent: bool = option(False, "Computing an item reports no progress.")
     encode_seconds: float = option(0.0, "Time that writing an item takes.")
     megabytes: int = option(0, "Memory that a decoded item is said to take.")
     items: int = option(1, "Batch size.")
@@ -108,7 +109,8 @@ class Toy(Task):
             os.kill(os.getpid(), signal.SIGKILL)
         end = time.monotonic() + e.seconds * len(batch)
         while (left := end - time.monotonic()) > 0:
-            emit(1 - left / (e.seconds * len(batch)))
+            if not e.silent:
+                emit(1 - left / (e.seconds * len(batch)))
             time.sleep(min(left, 0.02))
         return [self._capitals(item, decoded.media) for item, decoded in batch]
 
