@@ -104,9 +104,8 @@ class Renderer:
                ExitStatus.HANGUP: "hung up; ", ExitStatus.BROKEN_PIPE: "pipe closed; "}  # fmt: skip
         again = "; the same command goes on from here" if status in how else ""
         took = time.monotonic() - self._began
-        self.say(
-            f"{how.get(status, '')}{', '.join(parts) or 'nothing to do'} in {took:.1f} s{again}"
-        )
+        nothing = "nothing done" if status in how else "nothing to do"
+        self.say(f"{how.get(status, '')}{', '.join(parts) or nothing} in {took:.1f} s{again}")
 
 
 def on_terminal() -> bool:

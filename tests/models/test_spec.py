@@ -31,7 +31,7 @@ def test_one_file_is_its_own_identity(spec_of):
 def test_a_model_is_for_the_tasks_that_its_entry_names(spec_of):
     spec = spec_of({"a.pth": b"abc"})
     check_purpose(spec, spec.tasks[0])
-    with pytest.raises(UserError, match="is for .*, not for chat") as caught:
+    with pytest.raises(UserError, match="not for chat") as caught:
         check_purpose(spec, "chat")
     assert caught.value.code == "wrong_model"
     check_purpose(spec.model_copy(update={"tasks": ()}), "chat")
