@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,6 +68,11 @@ class Making:
     def parse(cls, line: Line, where: Where) -> "Making":
         inputs, outputs = _states(line["inputs"]), _states(line["outputs"])
         return cls(line["at"], line["recipe"], line["source"], inputs, outputs, where)
+
+
+def _at(pair: tuple[Line, Where]) -> int:
+    at: int = pair[0]["at"]
+    return at
 
 
 def _states(lists: list[list[Any]]) -> tuple[FileState, ...]:
@@ -141,7 +147,9 @@ class History:
         light after a later one of its item."""
         try:
             tails = [self._tail(name) for name in self._grown()]
-            for line, where in heapq.merge(*tails, key=lambda pair: pair[0]["at"]):
+            # most often there is one, and merging takes a tenth of the time of reading
+            merged = heapq.merge(*tails, key=_at) if len(tails) > 1 else chain(*tails)
+            for line, where in merged:
                 entry = entries.get(line["key"], Entry())
                 if line["at"] < entry.at:
                     return False

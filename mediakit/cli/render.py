@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from typing import Any
 
+import psutil
+
 from mediakit.batch.events import Event, Fetching, Finished, Note, Planned, Progress
 from mediakit.batch.record import to_json
 from mediakit.batch.stop import Stop
@@ -26,7 +28,6 @@ class Renderer:
         self.stop = stop
         self.counts: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._began = time.monotonic()
         self._broken = False
         self._bar = None if batch.quiet or batch.no_progress or not on_terminal() else Bar()
 
@@ -103,7 +104,7 @@ class Renderer:
         how = {ExitStatus.INTERRUPTED: "interrupted; ", ExitStatus.TERMINATED: "terminated; ",
                ExitStatus.HANGUP: "hung up; ", ExitStatus.BROKEN_PIPE: "pipe closed; "}  # fmt: skip
         again = "; the same command goes on from here" if status in how else ""
-        took = time.monotonic() - self._began
+        took = time.time() - psutil.Process().create_time()  # as the user has waited
         nothing = "nothing done" if status in how else "nothing to do"
         self.say(f"{how.get(status, '')}{', '.join(parts) or nothing} in {took:.1f} s{again}")
 
