@@ -3,10 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# where `make demo` and the tests keep models; fetched once a checkout
-export MEDIAKIT_CACHE ?= $(CURDIR)/$(VENV)/models
-
-.PHONY: demo test lint types unit docs bench bench-large lowest clean
+.PHONY: demo test lint types unit docs bench lowest clean
 
 $(BIN)/mediakit: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,8 +25,9 @@ lint: $(BIN)/mediakit
 types: $(BIN)/mediakit
 	$(BIN)/mypy
 
+# where the tests keep models: fetched once a checkout
 unit: $(BIN)/mediakit
-	$(BIN)/pytest
+	MEDIAKIT_CACHE="$${MEDIAKIT_CACHE:-$(CURDIR)/$(VENV)/models}" $(BIN)/pytest
 
 docs: $(BIN)/mediakit  ## Write docs/reference.md from the options' own declarations
 	$(BIN)/python tools/reference.py docs/reference.md
@@ -40,8 +38,9 @@ bench: $(BIN)/mediakit  ## Ratios side by side with what one would use instead; 
 
 lowest:  ## Install the lowest versions that pyproject.toml allows, and test with them
 	$(PYTHON) -m venv .venv-lowest
+	$(PYTHON) tools/lowest.py > .venv-lowest/lowest.txt
 	.venv-lowest/bin/pip install --quiet --upgrade pip
-	.venv-lowest/bin/pip install --quiet --editable '.[dev]' --constraint lowest.txt
+	.venv-lowest/bin/pip install --quiet --editable '.[dev]' --constraint .venv-lowest/lowest.txt
 	.venv-lowest/bin/pytest
 
 clean:

@@ -13,7 +13,6 @@ import psutil
 
 from mediakit.errors import UserError, show
 
-MEBI = 1024**2
 _BUSY_SECONDS = 0.08  # long enough for several scheduler ticks (4 ms), too short to be noticed
 # A device node that every driver needs on Linux; without one, asking torch (2 s of import) can
 # only answer no. NVIDIA, Jetson, AMD, Windows' subsystem.

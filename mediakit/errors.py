@@ -44,6 +44,7 @@ CODES: dict[str, str] = {
     # the place
     "disk_full": "no space, quota or inodes left where outputs are written",
     "read_only": "outputs can't be written: read-only or no permission",
+    "unwritable": "outputs or their journal can't be written or read for another reason",
     "device_lost": "the device stopped answering",
     # usage and models
     "usage": "the command line is wrong",
@@ -92,8 +93,9 @@ class OutOfMemory(Exception):
     """Raised by engines when the device (or host) has no memory left; the runner steps down."""
 
 
-class Stopped(Exception):
-    """Raised out of `emit` when the batch was told to stop; engines let it pass."""
+class Stopped(BaseException):
+    """Raised out of `emit`, or by a signal anywhere, when the batch was told to stop; like
+    KeyboardInterrupt no Exception, so that nobody who catches those takes it for a failure."""
 
 
 def show(name: object) -> str:

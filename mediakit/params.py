@@ -71,7 +71,7 @@ Number = Annotated[int | float, Field(allow_inf_nan=False), AfterValidator(_whol
 Shard = Annotated[tuple[int, int], BeforeValidator(_shard)]
 # pydantic refuses text that is not UTF-8; file names may be
 AnyPath = Annotated[InstanceOf[Path], BeforeValidator(_path)]
-SMALLEST_TILE = 32
+SMALLEST_TILE = 64  # of any net: neighbours share up to half a tile
 # the largest side, in pixels of the input, that a net sees at once
 Tile = Annotated[
     Literal["auto"] | Annotated[int, Field(ge=SMALLEST_TILE)], BeforeValidator(_auto_or_int)
@@ -199,7 +199,11 @@ class Batch(Options):
         False, "Compare contents, not only sizes and times, to see what is up to date."
     )
     offline: bool = option(False, "Never open a network connection; fail if a model is missing.")
-    quiet: bool = option(False, "Only errors on standard error.", flags=("-q", "--quiet"))
+    quiet: bool = option(
+        False,
+        "Only errors on standard error; results still go to standard output.",
+        flags=("-q", "--quiet"),
+    )
     verbose: bool = option(
         False, "More on standard error: models, devices, cache.", flags=("-v", "--verbose")
     )

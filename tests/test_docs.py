@@ -3,14 +3,16 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import mediakit
 from mediakit.batch.record import record_of
-from mediakit.cli.app import COMMANDS
+from mediakit.cli.app import COMMANDS, TASKS
 from mediakit.models import catalog
+from mediakit.tasks import registry
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,6 +27,31 @@ def test_the_reference_page_is_what_the_declarations_say() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_in_the_readme(command: str) -> None:
     assert f"mediakit {command}" in (ROOT / "README.md").read_text()
+
+
+def test_tasks_are_named_alike_wherever_they_are_named() -> None:
+    declared = {name: (task.name, task.summary) for name, task in registry.tasks().items()}
+    assert declared == {name: (name, help) for name, (_, help) in TASKS.items()}
+
+
+def test_every_target_of_the_makefile_has_a_rule() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.findall(r"^\.PHONY: (.*)", makefile, re.MULTILINE)
+    rules = re.findall(r"^(\w[\w-]*):", makefile, re.MULTILINE)
+    assert sorted(phony[0].split()) == sorted(set(rules))
+
+
+def test_lowest_versions_are_those_of_all_that_is_installed() -> None:
+    made = subprocess.run(
+        [sys.executable, "tools/lowest.py"], cwd=ROOT, capture_output=True, check=True
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = list(project["dependencies"])
+    for extra, names in project["optional-dependencies"].items():
+        if extra not in ("all", "dev", "reference"):
+            wanted += names
+    assert made.stdout.decode().split() == [name.replace(">=", "==") for name in wanted]
+    assert "$(PYTHON) tools/lowest.py > .venv-lowest/lowest.txt" in (ROOT / "Makefile").read_text()
 
 
 def test_every_field_of_a_record_is_in_its_page() -> None:

@@ -18,6 +18,9 @@ class Feed(Protocol):
 
     def next(self) -> Item | None: ...
 
+    def known(self) -> Iterator[Item]:
+        """The items that are certain to come, without taking them; none of a stream's."""
+
     def wait(self, seconds: float) -> None:
         """Return when `next` may have something, or after `seconds`."""
 
@@ -35,6 +38,9 @@ class ListFeed:
             return self._items.pop()
         self.ended = True
         return None
+
+    def known(self) -> Iterator[Item]:
+        return reversed(self._items)
 
     def wait(self, seconds: float) -> None:
         return
@@ -69,6 +75,9 @@ class StreamFeed:
             raise item
         self.ended = item is None
         return item
+
+    def known(self) -> Iterator[Item]:
+        return iter(())
 
     def wait(self, seconds: float) -> None:
         if not self._head and not self.ended:

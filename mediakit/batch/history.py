@@ -12,15 +12,17 @@ import contextlib
 import heapq
 import json
 import os
+import stat
 import threading
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mediakit.batch.files import FileState, Stat
+from mediakit.errors import PlaceError, show
 
 Line = dict[str, Any]
 CHUNK = 1 << 20  # bytes of a journal in memory at a time
@@ -36,10 +38,11 @@ class Where(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """How an item's files were made, and when: recipe hash, input's path and states, output
-    states, and where the record is."""
+    """How an item's files were made, and when: task, recipe hash, input's path and states,
+    output states, and where the record is."""
 
     at: int
+    task: str
     recipe: str
     source: str
     inputs: tuple[FileState, ...]
@@ -52,12 +55,13 @@ class Making:
             FileState(o.path, o.sha256, o.size, Stat(*stat))
             for o, stat in zip(self.outputs, stats, strict=True)
         )
-        return Making(self.at, self.recipe, self.source, self.inputs, outputs, self.where)
+        return replace(self, outputs=outputs)
 
     def line(self) -> Line:
         """As it stands in a journal; the inverse of `parse`."""
         return {
             "at": self.at,
+            "task": self.task,
             "recipe": self.recipe,
             "source": self.source,
             "inputs": [[s.path, s.sha256, s.size, s.stat] for s in self.inputs],
@@ -67,7 +71,8 @@ class Making:
     @classmethod
     def parse(cls, line: Line, where: Where) -> "Making":
         inputs, outputs = _states(line["inputs"]), _states(line["outputs"])
-        return cls(line["at"], line["recipe"], line["source"], inputs, outputs, where)
+        task = line.get("task", "")
+        return cls(line["at"], task, line["recipe"], line["source"], inputs, outputs, where)
 
 
 def _at(pair: tuple[Line, Where]) -> int:
@@ -93,30 +98,33 @@ class Entry:
     intended: Making | None = None
     failed: bool = False
     starts: int = 0  # begun and never ended: the process died, or is still at it
+    task: str = ""  # that was the last to begin it: `failed` and `starts` are that one's
 
     def makings(self) -> tuple[Making, ...]:
         return tuple(m for m in (self.intended, self.made) if m)
 
     def after(self, line: Line, where: Where) -> "Entry":
         """This entry after one more line. That a file was made survives a later failure."""
-        at = line["at"]
+        at, task = line["at"], line.get("task", "")
+        failed, starts = (self.failed, self.starts) if task == self.task else (False, 0)
         match line["t"]:
             case "start":
-                return Entry(at, self.made, self.intended, self.failed, self.starts + 1)
+                return Entry(at, self.made, self.intended, failed, starts + 1, task)
             case "stop":
-                return Entry(at, self.made, self.intended, self.failed)
+                return Entry(at, self.made, self.intended, failed, 0, task)
             case "intent":
-                return Entry(at, self.made, Making.parse(line, where), starts=self.starts)
+                making = Making.parse(line, where)
+                return Entry(at, self.made, making, False, starts, task)
             case "done" if self.intended:
-                return Entry(at, self.intended.with_stats(line["stats"]))
+                return Entry(at, self.intended.with_stats(line["stats"]), task=task)
             case "failed":
-                return Entry(at, self.made, self.intended, failed=True)
+                return Entry(at, self.made, self.intended, True, 0, task)
             case "item":
                 made, intended = (
                     Making.parse(line[part], where._replace(part=part)) if line[part] else None
                     for part in ("made", "intended")
                 )
-                return Entry(at, made, intended, line["failed"], line["starts"])
+                return Entry(at, made, intended, line["failed"], line["starts"], task)
         return self
 
 
@@ -175,17 +183,26 @@ class History:
             if name != self._own
             and (not self._only or name in self._only)
             and name.endswith(".jsonl")
-            and os.stat(self.folder / name).st_size != self._seen.get(name, 0)
+            and self._size(name) != self._seen.get(name, 0)
         ]
+
+    def _size(self, name: str) -> int:
+        """Bytes of a journal; 0 of what is none. FileNotFoundError if it was merged away."""
+        path = self.folder / name
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            if os.path.islink(path):  # that leads nowhere, and would not go away
+                return 0
+            raise
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
     def _tail(self, name: str) -> Iterator[tuple[Line, Where]]:
         """The lines of a journal that were not read yet; `at` rises."""
         newest = 0
         while True:
             offset = self._seen.get(name, 0)
-            with (self.folder / name).open("rb") as file:
-                file.seek(offset)
-                lines = file.readlines(CHUNK)
+            lines = self._lines(name, offset)
             for data in lines:
                 if not data.endswith(b"\n"):
                     return  # still being written, or cut off by a crash
@@ -198,6 +215,19 @@ class History:
                 self._seen[name] = offset
             if not lines:
                 return
+
+    def _lines(self, name: str, offset: int) -> list[bytes]:
+        try:
+            with (self.folder / name).open("rb") as file:
+                file.seek(offset)
+                return file.readlines(CHUNK)
+        except FileNotFoundError:
+            raise
+        except OSError as e:
+            path, cause = show(self.folder / name), (e.strerror or str(e)).lower()
+            raise PlaceError(
+                "unwritable", f"the journal {path} can't be read: {cause}; check its permissions"
+            ) from None
 
     def record(self, where: Where) -> Line | None:
         """The record at `where`, None if it was merged away meanwhile."""

@@ -36,19 +36,26 @@ class Finder:
             elif os.path.lexists(argument):
                 yield named(argument)
             elif found := sorted(glob.glob(argument, recursive=True)):
-                yield from self._matches(found, files_only="**" in argument)
+                yield from self._matches(found, argument)
             elif len(arguments) == 1:
                 raise _nowhere(argument)
             else:
                 yield named(argument)
 
-    def _matches(self, found: list[str], files_only: bool) -> Iterator[Source]:
-        """What a glob found; directories as if the shell had named them."""
+    def _matches(self, found: list[str], pattern: str) -> Iterator[Source]:
+        """What a glob found; directories as if the shell had named them, but with `**` all files,
+        whose tree is kept."""
         out = identity(self.out) if self.out else None
+        files_only = "**" in pattern
+        root = os.path.dirname(pattern[: pattern.index("**")]) if files_only else ""
         for path in found:
             if not os.path.isdir(path):
                 if not self._was_made(path):
-                    yield named(path)
+                    yield (
+                        Source(path, os.path.relpath(path, root or "."))
+                        if files_only
+                        else named(path)
+                    )
             elif not files_only and (out is None or identity(path) != out):
                 yield from self._walk(path)
 
@@ -90,6 +97,13 @@ class Finder:
 def named(path: str) -> Source:
     """An input that was named by hand: tried whatever its suffix."""
     return Source(path, os.path.basename(path))
+
+
+def streamed(path: str) -> Source:
+    """An input named on standard input. What else will come is not known, so that its folders,
+    as far as they are below the current one, keep it apart from others of its name."""
+    below = os.path.relpath(path) if path else path
+    return Source(path, os.path.basename(path) if below.startswith("..") else below)
 
 
 def check_is_file(path: str) -> None:

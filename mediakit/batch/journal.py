@@ -71,8 +71,9 @@ class Journal:
                 with contextlib.suppress(OSError):  # no torn line in the middle
                     os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if flush:
-                os.fsync(self._fd)
+            fd = self._fd
+        if flush:  # may take long: meanwhile others append
+            os.fsync(fd)
 
     def close(self) -> None:
         """End the run: its locks are free and its journal may be merged from now on."""
@@ -91,21 +92,24 @@ class Journal:
     def _clear_up(self) -> None:
         """Remove what killed runs have left, and merge journals if there are many."""
         with contextlib.suppress(OSError):
-            if self.locks.acquire("clear up"):
+            if not self.locks.acquire("clear up"):
+                return
+            try:
                 for run in self._ended(os.listdir(self.folder / "tmp")):
                     shutil.rmtree(self.folder / "tmp" / run, ignore_errors=True)
                 names = [path.stem for path in (self.folder / "journal").glob("*.jsonl")]
                 ended = [f"{run}.jsonl" for run in self._ended(names)]
                 if self.is_open and len(ended) >= MERGE_FROM:
                     self._merge(ended)
+            finally:
                 self.locks.release("clear up")
 
     def _ended(self, runs: Iterable[str]) -> Iterator[str]:
         """Of these runs of this host, those whose process has ended."""
         for run in runs:
             # locks of other hosts can't be trusted to be seen
-            mine = run.startswith(f"{self._host}-") and run != self.run
-            if mine and self.locks.acquire(f"run {run}"):
+            host = run.removesuffix("-merged").rsplit("-", 2)[0]  # may hold a "-" itself
+            if host == self._host and run != self.run and self.locks.acquire(f"run {run}"):
                 yield run
                 self.locks.release(f"run {run}")
 
@@ -126,6 +130,7 @@ class Journal:
                     "at": entry.at,
                     "key": key,
                     **makings,
+                    "task": entry.task,
                     "starts": entry.starts,
                     "failed": entry.failed,
                 }

@@ -1,7 +1,9 @@
 """An item's life in its output directory: taken, judged, made or failed, and let go."""
 
 import contextlib
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,12 +50,23 @@ class Ledger:
     def entry(self, item: Item) -> Entry:
         if self.journal is None:
             return Entry()
-        return self.journal.history.entries.get(item.key, Entry())
+        entry = self.journal.history.entries.get(item.key, Entry())
+        if entry.task not in ("", self.task.name):  # how another task fared says nothing
+            entry = replace(entry, failed=False, starts=0)
+        return entry
 
     def surely_current(self, item: Item) -> bool:
         """Whether stats alone show that nothing is to be done; writes nothing."""
         plain = not (self.batch.force or self.batch.verify or item.error or self.output.file)
         return plain and is_current(item, self.entry(item), self.output.base)
+
+    def likely_current(self, item: Item) -> bool:
+        """Whether it looks as if nothing is to be done; writes nothing, but may read a file."""
+        if self.surely_current(item):
+            return True
+        with contextlib.suppress(MediakitError, OSError):
+            return bool(self.output.file) and bool(self.judge(item).current)
+        return True  # it fails anyway
 
     def suspect(self, item: Item) -> bool:
         """Whether a process died over the item, before this run began."""
@@ -72,7 +85,7 @@ class Ledger:
         except OSError as e:
             error = output_error(self.journal.folder, e)
             raise PlaceError(
-                error.code if isinstance(error, PlaceError) else "read_only", error.message
+                error.code if isinstance(error, PlaceError) else "unwritable", error.message
             ) from None
         return True
 
@@ -89,7 +102,8 @@ class Ledger:
             )
         if self.journal is None:
             return Verdict()
-        return judge(item, entry, self.output, self.batch, self.journal.history.began)
+        began = self.journal.history.began
+        return judge(item, entry, self.output, self.batch, (self.task.name, began))
 
     def start(self, item: Item) -> None:
         with errors_of(item):
@@ -116,15 +130,20 @@ class Ledger:
         known = self.journal.history.record(made.where) if self.journal and made else None
         record = record_of(self.task, item, "skipped")
         if known:
-            record = {**known, **{k: record[k] for k in ("status", "input", "inputs", "outputs")}}
+            artifacts = [
+                {**a, "path": item.output} if [a["path"]] == known["outputs"] else a
+                for a in known["artifacts"]
+            ]
+            told = {k: record[k] for k in ("status", "input", "inputs", "outputs")}
+            record = {**known, **told, "artifacts": artifacts}
         return record
 
     def _renew(self, item: Item, current: Making) -> Making:
         """Journal a making with the stats that its files have now, so that none is read again."""
         assert self.journal is not None
         with errors_of(item):
+            self.output.clear_up(item)
             if self.output.file:
-                self.output.clear_up()
                 os.utime(self.output.file)  # or make would call us again and again
                 (output,) = current.outputs
                 stat = Stat.of(os.stat(self.output.file))
@@ -152,6 +171,7 @@ class Ledger:
             add_result(record, made, state, item.output)
             making = Making(
                 0,  # its line's
+                self.task.name,
                 item.recipe.hash,
                 origin(item.source),
                 work.decoded.inputs,
@@ -161,7 +181,7 @@ class Ledger:
             os.makedirs(os.path.dirname(final) or ".", exist_ok=True)
             self._append("intent", item, flush=True, **making.line(), record=record)
             try:
-                stat = put_in_place(file, final, self._may_replace(final, work.replaces))
+                stat = self._put_in_place(file, item, self._may_replace(final, work.replaces))
             except (FileExistsError, IsADirectoryError):
                 raise ItemError(
                     "would_overwrite",
@@ -169,6 +189,23 @@ class Ledger:
                 ) from None
             self._append("done", item, stats=[stat])
         self.release(item)
+
+    def _put_in_place(self, file: Path, item: Item, replace: bool) -> Stat:
+        """Also where a folder below the output directory is on another file system."""
+        final = self.output.final(item)
+        try:
+            return put_in_place(file, final, replace)
+        except OSError as e:
+            if e.errno != errno.EXDEV:
+                raise
+        part = self.output.beside(item)
+        try:
+            shutil.copyfile(file, part)
+            flush(part)
+            return put_in_place(part, final, replace)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink()
 
     def _may_replace(self, final: str, judged: Stat | None) -> bool:
         """Whether what is there may go: still the file that was judged, or --overwrite."""
@@ -183,13 +220,17 @@ class Ledger:
         record = record_of(self.task, item, "failed", error)
         record["attempts"] = attempts
         with contextlib.suppress(OSError):
-            self._append("failed", item, record=record)
-        self.release(item)
+            if item.error and self.journal and not self.entry(item).failed:
+                self.journal.open()  # such an item is not taken
+            if not (item.error and self.entry(item).failed):
+                self._append("failed", item, record=record)
+        if not item.error:
+            self.release(item)
         return record
 
     def _append(self, kind: str, item: Item, flush: bool = False, **fields: Any) -> None:
         if self.journal and self.journal.is_open:
-            self.journal.append(kind, item.key, flush, **fields)
+            self.journal.append(kind, item.key, flush, **{"task": self.task.name, **fields})
 
 
 @contextlib.contextmanager

@@ -39,8 +39,8 @@ def default_names(sources: Sequence[Source], suffix: Callable[[Source], str]) ->
         lambda s: s.relative + suffix(s),
         lambda s: _stem(os.path.relpath(s.path, common)) + suffix(s),
         lambda s: os.path.relpath(s.path, common) + suffix(s),
-        lambda s: f"{_stem(s.relative)}_{_hash(s)[:6]}{suffix(s)}",
-        lambda s: f"{_stem(s.relative)}_{_hash(s)}{suffix(s)}",
+        lambda s: f"{_stem(s.relative)}_{hash_of(s)[:6]}{suffix(s)}",
+        lambda s: f"{_stem(s.relative)}_{hash_of(s)}{suffix(s)}",
     ]
     names = [steps[0](s) for s in sources]
     common = ""
@@ -71,7 +71,7 @@ def _common(sources: Sequence[Source]) -> str:
     return os.path.commonpath(folders)
 
 
-def _hash(source: Source) -> str:
+def hash_of(source: Source) -> str:
     """The same on every machine where the command is the same."""
     row = sorted((source.row or {}).items(), key=str)
     text = repr((os.path.normpath(source.path), row))
@@ -112,7 +112,7 @@ class Template:
         folder, name = os.path.split(source.relative)
         values = {k: _one_part(v) for k, v in params.items()}
         values |= {"relpath": folder or ".", "stem": _stem(name), "name": name, "ext": suffix}
-        values |= {"index": index, "hash": _hash(source)[:6]}
+        values |= {"index": index, "hash": hash_of(source)[:6]}
         try:
             return os.path.normpath(self.text.format_map(values))
         except (ValueError, TypeError) as e:

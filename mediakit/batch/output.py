@@ -50,7 +50,7 @@ class Output:
             with tempfile.TemporaryDirectory(prefix="mediakit-") as folder:
                 yield Path(folder) / "out"
             return
-        path = self._part() if self.file else _below(self.journal.temporary, number)
+        path = _part(str(self.file)) if self.file else _below(self.journal.temporary, number)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield path
@@ -58,19 +58,22 @@ class Output:
             with suppress(OSError):
                 path.unlink()
 
-    def _part(self) -> Path:
-        """A single file's."""
-        # the same at every try: what a kill leaves behind, the next run over it removes
-        real = Path(os.path.realpath(self.file or ""))
-        name = hashlib.sha256(os.fsencode(real.name)).hexdigest()[:12]
-        return real.parent / f".mediakit-{name}.part"
+    def beside(self, item: Item) -> Path:
+        """A temporary name in the folder of the item's output."""
+        return _part(self.final(item))
 
-    def clear_up(self) -> None:
-        """Remove what a killed run has left beside a single file; those of a directory are the
-        journal's."""
-        if self.file:
-            with suppress(OSError):
-                self._part().unlink()
+    def clear_up(self, item: Item) -> None:
+        """Remove what a killed run has left beside the item's output; what it has left elsewhere
+        is the journal's."""
+        with suppress(OSError):
+            self.beside(item).unlink()
+
+
+def _part(final: str) -> Path:
+    # the same at every try: what a kill leaves behind, the next run over it removes
+    folder, name = os.path.split(os.path.realpath(final))
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+    return Path(folder) / f".mediakit-{digest}.part"
 
 
 @cache

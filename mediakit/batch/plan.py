@@ -10,7 +10,14 @@ from pydantic import ValidationError
 
 from mediakit.batch.history import Entry
 from mediakit.batch.item import Item, Recipe, Row, Source
-from mediakit.batch.naming import Template, check_distinct, check_inside, default_names, fold
+from mediakit.batch.naming import (
+    Template,
+    check_distinct,
+    check_inside,
+    default_names,
+    fold,
+    hash_of,
+)
 from mediakit.batch.output import Output
 from mediakit.batch.task import Task
 from mediakit.errors import ItemError, MediakitError, UserError, show
@@ -22,8 +29,8 @@ from mediakit.params import Batch, Params, fault
 MODEL_FIELDS = {"model"}
 # Recipes kept, one for each kind of row.
 RECIPES = 10_000
-# Before the keys of items that have no output, which no name of an output can be.
-NAMELESS = "?/"
+# Before the keys of items in error, which no name of an output can be: those are normalised.
+NAMELESS = "?//"
 
 
 @dataclass(frozen=True)
@@ -91,9 +98,7 @@ class Planner:
     def _one_by_one(self, sources: Iterable[Source]) -> Iterator[Item]:
         taken: dict[bytes, bytes] = {}  # name -> whose, 8 bytes each
         for index, source in enumerate(sources):
-            recipe = self._try_recipe(source)
-            (name,) = self._names([source], [recipe], index)
-            item = self._item(source, recipe, name)
+            item = self._alone(source, index)
             if item.error is None:
                 # without a folder there is room for one
                 place = _digest(fold(item.key)) if self.output.folder else b""
@@ -101,8 +106,18 @@ class Planner:
                 if taken.get(place) == owner:
                     continue  # the same once more
                 if taken.setdefault(place, owner) != owner:
-                    item.error = ItemError("name_collision", self._taken(item))
+                    error = ItemError("name_collision", self._taken(item))
+                    item = _in_error(source, item.recipe, error)
             yield item
+
+    def _alone(self, source: Source, index: int) -> Item:
+        """An item of a stream: work has begun, so what is wrong with it is its own."""
+        recipe = self._try_recipe(source)
+        try:
+            (name,) = self._names([source], [recipe], index)
+            return self._item(source, recipe, name)
+        except UserError as e:
+            return _in_error(source, recipe, _item_error(source, e))
 
     def _taken(self, item: Item) -> str:
         path = show(item.source.path)
@@ -123,35 +138,47 @@ class Planner:
         except UserError as e:
             if not source.row:
                 raise
-            return ItemError(e.code, f"{show(source.path)}: {e.message}")
+            return _item_error(source, e)
 
     def _names(
         self, sources: Sequence[Source], recipes: Sequence[Recipe | MediakitError], first: int = 0
-    ) -> list[str]:
-        """The output names; "" for inputs that have none, because they are in error."""
+    ) -> list[str | MediakitError]:
+        """The output names; for inputs that have none, what is wrong with them."""
         if self.template is None:
             good = [s for s in sources if not s.error]
             suffixes = {id(s): self._suffix(s, r) for s, r in zip(sources, recipes, strict=True)}
             named = iter(default_names(good, lambda s: suffixes[id(s)]))
-            return ["" if s.error else next(named) for s in sources]
-        names = []
-        for index, (source, recipe) in enumerate(zip(sources, recipes, strict=True), first):
-            suffix = self._suffix(source, recipe)
-            if isinstance(recipe, Recipe):
-                names.append(self.template.name(source, suffix, index, dict(recipe.params)))
-            else:
-                names.append("")
-        check_distinct(names, sources)
+            return [s.error or next(named) for s in sources]
+        triples = zip(sources, recipes, range(first, first + len(sources)), strict=True)
+        names = [self._filled_in(self.template, *triple) for triple in triples]
+        good = [s for s, name in zip(sources, names, strict=True) if isinstance(name, str)]
+        check_distinct([name for name in names if isinstance(name, str)], good)
         return names
+
+    def _filled_in(
+        self, template: Template, source: Source, recipe: Recipe | MediakitError, index: int
+    ) -> str | MediakitError:
+        if not isinstance(recipe, Recipe):
+            return recipe
+        try:
+            return template.name(source, self._suffix(source, recipe), index, dict(recipe.params))
+        except UserError as e:
+            if source.row is None:
+                raise
+            return _item_error(source, e)
 
     def _suffix(self, source: Source, recipe: Recipe | MediakitError) -> str:
         params = recipe.params if isinstance(recipe, Recipe) else self.job.params
         return self.job.task.suffix(source.relative, params)
 
-    def _item(self, source: Source, recipe: Recipe | MediakitError, name: str) -> Item:
+    def _item(
+        self, source: Source, recipe: Recipe | MediakitError, name: str | MediakitError
+    ) -> Item:
         place = self.output
-        if isinstance(recipe, MediakitError):
-            return Item(f"{NAMELESS}{source.path}", source, None, None, recipe)
+        if not isinstance(recipe, Recipe):
+            return _in_error(source, recipe, recipe)
+        if not isinstance(name, str):
+            return _in_error(source, recipe, name)
         key = os.path.realpath(place.file) if place.file else os.path.normpath(name)
         item = Item(key, source, place.path(key), recipe)
         try:
@@ -160,14 +187,25 @@ class Planner:
             if item.output:
                 self.job.task.check_output(item.output, recipe.params)
         except MediakitError as e:
-            if isinstance(e, UserError) and not source.row:
+            if isinstance(e, UserError) and source.row is None:
                 raise
-            item.error = ItemError(e.code, f"{show(source.path)}: {e.message}")
+            return _in_error(source, recipe, _item_error(source, e))
         return item
 
     def _entry(self, key: str) -> Entry:
         journal = self.output.journal
         return journal.history.entries.get(key, Entry()) if journal else Entry()
+
+
+def _in_error(source: Source, recipe: Recipe | MediakitError | None, error: MediakitError) -> Item:
+    """An item that can't be made, under a key of its own: its name may be another item's."""
+    row = f"#{hash_of(source)[:12]}" if source.row else ""
+    known = recipe if isinstance(recipe, Recipe) else None
+    return Item(f"{NAMELESS}{source.path}{row}", source, None, known, error)
+
+
+def _item_error(source: Source, error: MediakitError) -> ItemError:
+    return ItemError(error.code, f"{show(source.path)}: {error.message}")
 
 
 def _identity(source: Source) -> tuple[str, str]:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mediakit.batch.files import input_error
-from mediakit.batch.inputs import named
+from mediakit.batch.inputs import named, streamed
 from mediakit.batch.item import Source
 from mediakit.batch.naming import is_inside
 from mediakit.batch.record import SCHEMA
 from mediakit.errors import ItemError, UserError, show
 
 CHUNK = 1 << 16  # bytes of standard input read at once
-MAGIC = 16  # bytes that tell a picture or a sound from a list
+MAGIC = 40  # bytes that tell a picture or a sound from a list
 BOM = b"\xef\xbb\xbf"
 
 
@@ -71,7 +71,8 @@ class Lists:
         if head.lstrip().startswith(b"{") and not null:
             yield from self.json_lines(pieces, "standard input")
         else:
-            yield from self.lines(pieces, "standard input", null)
+            for source in self.lines(pieces, "standard input", null):
+                yield source if source.error else streamed(source.path)
 
     def lines(self, lines: Iterable[bytes], origin: str, null: bool = False) -> Iterator[Source]:
         """One name a line; empty lines are passed over."""

@@ -9,18 +9,27 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
+from itertools import chain
 from typing import Any
 
+from mediakit import device
 from mediakit.batch.answers import Answers
 from mediakit.batch.events import Note, Notify, Progress
 from mediakit.batch.feed import Feed, ListFeed
 from mediakit.batch.gauge import Gauge
 from mediakit.batch.item import Item
 from mediakit.batch.ledger import Ledger, Work
-from mediakit.batch.stages import ANSWERS_AHEAD, POLL, Decoding, Encoding, is_everybodys
+from mediakit.batch.stages import (
+    ANSWERS_AHEAD,
+    POLL,
+    Decoding,
+    Encoding,
+    is_echo,
+    is_everybodys,
+)
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import Task
-from mediakit.errors import ExitStatus, OutOfMemory, PlaceError, Stopped
+from mediakit.errors import ExitStatus, OutOfMemory, PlaceError, Stopped, UserError
 
 # Decoded inputs, and results not yet written: bytes of each that may wait at any time.
 BYTES_AHEAD = 256 << 20
@@ -43,6 +52,7 @@ class Runner:
         self._before = Decoding(task, self.answers, Gauge(BYTES_AHEAD))
         self._after = Encoding(task, self.answers, Gauge(BYTES_AHEAD))
         self._suspects: list[Item] = []  # a process died over them
+        self._ready = False
         self._begun = False
 
     def run(self, feed: Feed) -> ExitStatus:
@@ -100,11 +110,37 @@ class Runner:
                 return
             if self.ledger.surely_current(item):
                 self.answers.skip(self.answers.work(item), None)
+                continue
+            self._get_ready(item, feed)
+            if self.stop:
+                return  # before it was taken
+            if item.error:
+                self.answers.fail(self.answers.work(item), item.error)
             elif not suspects and self.ledger.suspect(item):
                 self._suspects.append(item)
             else:
                 work = self.answers.work(item)
                 self._waiting.append((work, self._decoders.submit(self._before.prepare, work)))
+
+    def _get_ready(self, item: Item, feed: Feed) -> None:
+        """Before the first item is taken: have the models of this one and of all that are known
+        to come, and the device. UserError then leaves no trace in the output directory."""
+        if self._ready:
+            return
+        try:
+            if self._before.fetch_ahead(chain([item], feed.known())):
+                self._begin()
+        except (UserError, Stopped):
+            if not self.stop:
+                raise
+        # a stream's next item tells more, after one in error
+        self._ready = isinstance(feed, ListFeed) or not item.error
+
+    def _begin(self) -> None:
+        with self.stop.at_once():
+            if not self._begun:
+                self.task.begin()
+                self._begun = True
 
     def _flow_suspects(self) -> None:
         """Do the items that a process died over, one at a time: the next death blames only one."""
@@ -156,12 +192,15 @@ class Runner:
             if self.stop:
                 raise Stopped
             results = self._results(batch)
+        except Stopped:
+            self._give_up(batch)
+            return
         except Exception as e:
-            if isinstance(e, Stopped) or is_everybodys(batch, e) or not self._begun:
-                for work in batch:
-                    self.answers.give_up(work)
-                if isinstance(e, Stopped):
-                    return
+            if is_echo(self.stop, e):
+                self._give_up(batch)
+                return
+            if is_everybodys(batch, e) or not self._begun:
+                self._give_up(batch)
                 raise
             failure = _without_frames(e)
         if failure is not None:  # the failing frame and its tensors are gone here
@@ -175,13 +214,15 @@ class Runner:
             self._after.room.add(media.nbytes)
             self._encoders.submit(self._after.encode, work, media)
 
+    def _give_up(self, batch: list[Work]) -> None:
+        for work in batch:
+            self.answers.give_up(work)
+
     def _results(self, batch: list[Work]) -> list[Any]:
         emit = partial(self._progress, batch[0].item)
         emit(0.0)
+        self._begin()
         with self.stop.at_once():
-            if not self._begun:
-                self.task.begin()
-                self._begun = True
             begin, loaded = time.perf_counter(), self.task.load_seconds
             results = self.task.compute([(work.item, work.decoded) for work in batch], emit)
         used = dict(self.task.used())
@@ -204,6 +245,7 @@ class Runner:
                 self.task.batch_size = half
             smaller = f"batch of {half}" if half else self.task.step_down()
             if smaller:
+                device.empty_cache(str(self.task.used().get("device") or "cpu"))
                 self.notify(Note(f"out of memory: {smaller}"))
                 attempt = {"code": "out_of_memory", "message": str(failure), "then": smaller}
                 for work in batch:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from mediakit.batch.answers import Answers
@@ -10,9 +11,11 @@ from mediakit.batch.files import input_error
 from mediakit.batch.gauge import Gauge
 from mediakit.batch.item import Item
 from mediakit.batch.ledger import Work, errors_of
+from mediakit.batch.plan import MODEL_FIELDS
 from mediakit.batch.record import add_result, record_of
+from mediakit.batch.stop import Stop
 from mediakit.batch.task import Task
-from mediakit.errors import ExitStatus, Stopped, UserError
+from mediakit.errors import ExitStatus, PlaceError, Stopped, UserError
 
 POLL = 0.1  # seconds between looks at `stop` while waiting
 ANSWERS_AHEAD = 64  # items that may be ahead of one that is not answered yet
@@ -29,7 +32,7 @@ class Decoding:
         self.room = room
         self.held: list[Item] = []  # by other runs
         self._fetching = threading.Lock()
-        self._fetched: set[str] = set()
+        self._fetched: dict[str, UserError | None] = {}  # sha256 -> why not
 
     def prepare(self, work: Work) -> bool:
         """Take, judge and decode an item; False if it is answered already, or held elsewhere."""
@@ -44,24 +47,46 @@ class Decoding:
                 self.answers.skip(work, verdict.current)
                 return False
             work.replaces = verdict.replaces
-            self._fetch_models(item)
+            self.fetch_models(item)
             while not (self.stop or self.room.wait(work.ticket, POLL)):
                 pass
             if self.stop:
                 raise Stopped
             self.ledger.start(item)
             self._decode(work)
+        except Stopped:
+            self.answers.give_up(work)
+            raise
         except Exception as e:
-            if isinstance(e, Stopped) or is_everybodys([work], e):
+            if is_echo(self.stop, e) or is_everybodys([work], e):
                 self.answers.give_up(work)
-                raise
+                raise (Stopped if self.stop else e) from None
             self.answers.fail(work, e)
             return False
         self.room.add(work.decoded.media.nbytes)
         return True
 
-    def _fetch_models(self, item: Item) -> None:
-        """Have the item's models on the disk; the first call of a batch comes before any work."""
+    def fetch_ahead(self, items: Iterable[Item]) -> bool:
+        """Have the models of all these items, before any is taken; whether there is work to do.
+
+        UserError; but what only some rows name is told when their turn comes.
+        """
+        recipes: set[str] = set()
+        for item in items:
+            recipe = item.recipe
+            if item.error or recipe is None or recipe.hash in recipes:
+                continue
+            if not self.ledger.likely_current(item):
+                recipes.add(recipe.hash)
+                try:
+                    self.fetch_models(item)
+                except UserError:
+                    if not names_model(item):
+                        raise
+        return bool(recipes)
+
+    def fetch_models(self, item: Item) -> None:
+        """Have the item's models on the disk. UserError: what can't be had is tried once only."""
         assert item.recipe is not None
 
         def progress(name: str, done: int, total: int | None) -> None:
@@ -72,8 +97,13 @@ class Decoding:
         with self._fetching:
             for spec in item.recipe.models.values():
                 if spec.sha256 not in self._fetched:
-                    self.task.store.pull(spec, progress)
-                    self._fetched.add(spec.sha256)
+                    try:
+                        self.task.store.pull(spec, progress)
+                        self._fetched[spec.sha256] = None
+                    except UserError as e:
+                        self._fetched[spec.sha256] = e
+                if failure := self._fetched[spec.sha256]:
+                    raise UserError(failure.code, failure.message)
 
     def _decode(self, work: Work) -> None:
         begin = time.perf_counter()
@@ -129,5 +159,15 @@ class Encoding:
 
 
 def is_everybodys(batch: list[Work], error: Exception) -> bool:
-    """Whether an error is the whole command's: a row's options are only its item's."""
-    return isinstance(error, UserError) and not any(work.item.source.row for work in batch)
+    """Whether an error is the whole command's: a model that a row names is only its item's."""
+    return isinstance(error, UserError) and not any(names_model(work.item) for work in batch)
+
+
+def names_model(item: Item) -> bool:
+    """Whether the item's row names a model, so that it may be another than the command's."""
+    return not MODEL_FIELDS.isdisjoint(item.source.row or ())
+
+
+def is_echo(stop: Stop, error: Exception) -> bool:
+    """Whether an error may only be what a library makes of it that the batch was stopped."""
+    return bool(stop) and not isinstance(error, PlaceError)

@@ -33,7 +33,11 @@ class Stop:
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """Inside, a signal raises Stopped in the main thread as soon as Python gets to it: within
-        a net's layers, where the next look at `stop` may be minutes away."""
+        a net's layers, where the next look at `stop` may be minutes away.
+
+        Only in a process that ends then: what it breaks off (a lock's release, a model cache's
+        note that a load is over) may be left in a state that others would wait on for ever.
+        """
         self._at_once = True
         try:
             yield

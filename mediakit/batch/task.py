@@ -108,5 +108,5 @@ def check_installed(task: type[Task]) -> None:
         raise UserError(
             "missing_extra",
             f"mediakit {task.name} needs {', '.join(missing)}; "
-            f"install with: pip install 'mediakit[{task.extra}]'",
+            f"install them from mediakit's folder: pip install '.[{task.extra}]'",
         )

@@ -36,13 +36,14 @@ def is_current(item: Item, entry: Entry, base: str) -> bool:
         return False
 
 
-def judge(item: Item, entry: Entry, place: Output, options: Batch, began: int) -> Verdict:
-    """The verdict on an item, reading files where stats don't tell; what was made after `began`
-    (nanoseconds) is not made again by --force.
+def judge(item: Item, entry: Entry, place: Output, options: Batch, run: tuple[str, int]) -> Verdict:
+    """The verdict on an item, reading files where stats don't tell. `run` is the task's name and
+    when the run began (nanoseconds): what was made later is not made again by --force.
 
     ItemError if a file is in the way that mediakit did not make, that was edited since, that was
-    made from another input, or that is the item's own input.
+    made by another task or from another input, or that is the item's own input.
     """
+    task, began = run
     output = item.output
     assert output is not None and item.recipe is not None
     final = place.final(item)
@@ -56,14 +57,21 @@ def judge(item: Item, entry: Entry, place: Output, options: Batch, began: int) -
     if ours is None:
         if options.overwrite and not os.path.isdir(final):
             return Verdict(replaces=there)
-        known = "was edited since mediakit made it" if entry.made else "was not made by mediakit"
+        known = (
+            "was edited since mediakit made it"
+            if entry.made
+            else "is there already, and is not in this output's journal"
+        )
+        raise _in_the_way(output, f"{known}; --overwrite replaces it, or use another --out")
+    derived = place.file is None and not options.overwrite  # the user did not write this name
+    if derived and ours.task not in ("", task):
+        known = f"was made by mediakit {ours.task}"
         raise _in_the_way(output, f"{known}; --overwrite replaces it, or use another --out")
     if options.force and ours.at <= began:
         return Verdict(replaces=there)
     state = _same_input(item.source, ours.inputs[0], options.verify)
     if state and ours.recipe == item.recipe.hash:
         return Verdict(replace(ours, inputs=(state, *ours.inputs[1:])))
-    derived = place.file is None and not options.overwrite  # the user did not write this name
     if derived and ours.source != origin(item.source) and os.path.exists(ours.source):
         known = f"was made from {show(ours.source)}"
         raise _in_the_way(output, f"{known}; --overwrite replaces it, or use another --out")

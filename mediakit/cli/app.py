@@ -135,7 +135,10 @@ def _complain(e: Exception) -> int:
         )
         status = ExitStatus.FAILED
     elif isinstance(e, ModuleNotFoundError):
-        text, code = f"{e.name} is not installed; pip install 'mediakit[all]'", "missing_extra"
+        text, code = (
+            f"{e.name} is not installed; in mediakit's folder: pip install '.[all]'",
+            "missing_extra",
+        )
     else:
         if os.environ.get("MEDIAKIT_TRACEBACK"):
             raise e

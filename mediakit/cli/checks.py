@@ -25,6 +25,7 @@ def check_together(given: Given, arguments: list[str]) -> None:
         (batch.json_lines and str(batch.out) == "-", "--json and -o - both want standard output"),
     ]  # fmt: skip
     useless = [
+        ("shard" in told and batch.shard and batch.shard[1] == 1, "--shard 0/1 leaves all items"),
         ("null" in told and not from_stdin and "-" not in arguments,
          "-0 does nothing without - as input"),
         ("no_progress" in told and batch.quiet, "--no-progress does nothing beside -q"),
@@ -41,6 +42,11 @@ def check_place(given: Given, output: Output) -> None:
     told = given.told
     if "name" in told and not output.folder:
         raise UserError("useless_option", "--name does nothing without -o DIR; leave it out")
+    for name in ("shard", "limit"):
+        if name in told and output.file:
+            raise UserError(
+                "useless_option", f"--{name} does nothing for a single output file; leave it out"
+            )
     if output.journal:
         return
     for name in ("force", "overwrite", "retry_failed", "verify"):

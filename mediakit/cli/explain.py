@@ -40,9 +40,14 @@ def _rows(task: type[Task], given: Given) -> Iterator[tuple[str, Any, str]]:
         owners |= dict.fromkeys(changed, f"model {spec.name}")
         params = filled
     values = {**params.model_dump(mode="json"), **given.execution.model_dump(mode="json")}
-    values |= {k: str(v) for k, v in given.batch if k in given.sources}
+    values |= {k: _said(v) for k, v in given.batch if k in given.sources}
     for model, name, field in fields(task):
         if model is Batch and name not in given.sources:
             continue
         source = given.sources.get(name) or owners.get(name) or "default"
         yield flags(name, field, model)[-1].split("/")[0], values[name], source
+
+
+def _said(value: Any) -> str:
+    """A value of Batch as the command line has it."""
+    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,7 +1,9 @@
 """What a person and a pipe see of a running batch: results on stdout, all else on stderr."""
 
 import contextlib
+import errno
 import os
+import select
 import sys
 import threading
 import time
@@ -16,6 +18,9 @@ from mediakit.batch.stop import Stop
 from mediakit.errors import ExitStatus, show
 from mediakit.params import Batch
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+POLL = 0.1  # seconds between looks at `stop` while nobody reads standard output
+PATIENCE = 1.0  # seconds that a reader has, once the batch is to stop
 WORDS = {"done": "done", "planned": "planned", "skipped": "up to date", "failed": "failed"}
 
 
@@ -78,16 +83,30 @@ class Renderer:
             self._bar.above(os.fsdecode(data.rstrip(b"\n")))
             return
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(1, rest) :]
+            self._broken = not self._write_all(memoryview(data))
         except OSError as e:
             self._broken = True
             if isinstance(e, BrokenPipeError):
                 self.stop.set(ExitStatus.BROKEN_PIPE)
             else:
                 self.stop.set(ExitStatus.FAILED)
-                self.say(f"standard output can't be written: {e.strerror} [disk_full]")
+                code = "disk_full" if e.errno in FULL else "unwritable"
+                self.say(f"standard output can't be written: {e.strerror} [{code}]")
+
+    def _write_all(self, rest: memoryview) -> bool:
+        """False if the batch is to stop and the reader does not read."""
+        waited = 0.0
+        while rest:
+            # a write of no more than that does not block where select says so
+            if select.select([], [1], [], POLL)[1]:
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[os.write(1, rest[: select.PIPE_BUF]) :]
+                    waited = 0.0
+            elif self.stop:
+                waited += POLL
+                if waited >= PATIENCE:
+                    return False
+        return True
 
     def quiet_close(self) -> None:
         """Take the bar away, and say nothing."""

@@ -46,23 +46,41 @@ def replay(
         raise UserError("usage", "name records or pictures first, then options")
     sources: dict[str, list[Source]] = {}
     for path in paths:
-        for record, where in records(Path(path)):
+        for record, where in records(Path(path), _note):
             if record.get("task") not in registry.names():
                 task = show(record.get("task"))
                 raise UserError("bad_record", f"{show(where)}: no task is named {task}")
             sources.setdefault(record["task"], []).append(source_of(record, where))
     if not sources:
-        sys.stderr.write("mediakit replay: no records found\n")
+        _note("no records found")
     statuses = [_again(name, rows, options) for name, rows in sources.items()]
     return max(statuses, default=0)
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"mediakit replay: {text}\n")
+
+
+def _only_told(given: Given) -> Given:
+    """Without the Params of the environment, which speaks for new work: a record's own count,
+    and where it has none, the defaults that it was made with."""
+    here = {"command line"}
+    if given.sources.get("preset") == "command line":
+        here |= {source for source in given.sources.values() if source.startswith("preset ")}
+    fields = type(given.params).model_fields
+    told = {name for name in fields if given.sources.get(name) in here}
+    params = type(given.params)(**{name: getattr(given.params, name) for name in told})
+    sources = {k: v for k, v in given.sources.items() if k not in fields or k in told}
+    return replace(given, params=params, sources=sources)
 
 
 def _again(name: str, rows: list[Source], options: list[str]) -> int:
     """One batch of a task, its inputs taken from records instead of the command line."""
 
-    def with_options(given: Given) -> list[Source]:
-        return [
-            replace(row, row={k: v for k, v in (row.row or {}).items() if k not in given.given})
+    def with_options(given: Given) -> tuple[Given, list[Source]]:
+        told = _only_told(given)
+        return told, [
+            replace(row, row={k: v for k, v in (row.row or {}).items() if k not in told.given})
             for row in rows
         ]
 

@@ -36,8 +36,12 @@ EPILOG = (
 )
 
 
-def command(name: str, rows: Callable[[Given], list[Source]] | None = None) -> typer.Typer:
-    """The Typer app of one task; with `rows`, those are its inputs (replay's)."""
+Rows = Callable[[Given], tuple[Given, list[Source]]]
+
+
+def command(name: str, rows: Rows | None = None) -> typer.Typer:
+    """The Typer app of one task; `rows` gives its inputs, and what of the options counts for
+    them (replay's)."""
     task = registry.task(name)
     argument = inspect.Parameter(
         "inputs",
@@ -54,7 +58,15 @@ def command(name: str, rows: Callable[[Given], list[Source]] | None = None) -> t
 
     def run(context: typer.Context, *, inputs: list[str] | None, **values: Any) -> int:
         given = collect(context, task, values)
-        return run_task(task, given, inputs or [], rows(given) if rows else None)
+        found = None
+        if rows:
+            if inputs or given.batch.list_file:
+                raise UserError(
+                    "usage",
+                    "the inputs are those of the records; leave other inputs and --from out",
+                )
+            given, found = rows(given)
+        return run_task(task, given, inputs or [], found)
 
     run.__signature__ = signature(task, argument)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}  # type: ignore[attr-defined]
@@ -102,9 +114,10 @@ def run_task(
             status = _run(task, given, Ledger(output, task, batch), feed, renderer)
         except (UserError, Stopped):
             if stop.status is None:
-                renderer.quiet_close()
                 raise
             status = stop.status  # a signal also ends planning, and what was being fetched
+        finally:
+            renderer.quiet_close()
         if lists.passed_over:
             count = lists.passed_over
             renderer(Note(f"passed over {count} records that have no outputs (failed or planned)"))

@@ -32,7 +32,8 @@ _LADDER = range(64, 1024 + 1, 64)
 _CPU_MOST = {"Compact": 320}
 _EXACT = 256  # must not follow the free memory
 # Input pixels that tiles share. Against untiled, on a photo: animevideov3 at 32 is at most 1
-# level of 255 off anywhere; x4plus has 47.8 dB at 32, 51.8 at 48, 56.5 at 64.
+# level of 255 off anywhere; x4plus has 47.8 dB at 32, 51.8 at 48, 56.5 at 64. Tiles of less than
+# twice that would share less: animevideov3 in tiles of 32 is up to 9 levels off.
 _OVERLAP = {"Compact": 32}
 _OVERLAP_OTHERS = 64
 
@@ -54,6 +55,8 @@ class Upscaler:
         self.dtype = dtype if _can(net, dtype) else "float32"
         self.threads = threads
         self.exact = exact
+        self._overlap = _OVERLAP.get(self.architecture, _OVERLAP_OTHERS)
+        self.smallest_tile: int = max(2 * self._overlap, net.size_requirements.minimum)
         self._finite = True
         net.model.register_forward_hook(self._look)
         # channels_last: 1.1 (ESRGAN) to 1.3 (Compact) times faster on 2 CPU cores
@@ -68,7 +71,8 @@ class Upscaler:
     def upscale(
         self, pixels: Pixels, tile: int, emit: Callable[[float], None] = lambda fraction: None
     ) -> Pixels:
-        """H x W x 3 to scale*H x scale*W x 3, uint8, in tiles of at most `tile` pixels a side.
+        """H x W x 3 to scale*H x scale*W x 3, uint8, in tiles of at most `tile` pixels a side
+        (`smallest_tile`, if that is more).
 
         `emit` gets the fraction done after each tile. Raises OutOfMemory,
         PlaceError(device_lost) and ItemError(failed); what `emit` raises passes.
@@ -83,7 +87,8 @@ class Upscaler:
         raise fault
 
     def auto_tile(self, free: int) -> int:
-        """The tile, in input pixels, that suits the device and fits into `free` bytes; 64 at least.
+        """The tile, in input pixels, that suits the device and fits into `free` bytes, at
+        least `smallest_tile`.
 
         With `exact` always the same.
         """
@@ -97,7 +102,7 @@ class Upscaler:
             for side in _LADDER
             if side * side * each <= free * _SHARE and side <= (most or side)
         ]
-        return max(fitting, default=_LADDER[0])
+        return max([self.smallest_tile, *fitting])
 
     def close(self) -> None:
         """Give the memory back; the net is of no use after."""
@@ -109,11 +114,12 @@ class Upscaler:
             torch.set_num_threads(self.threads)
         height, width = pixels.shape[:2]
         needs = self._net.size_requirements
-        tile = max(tile, needs.minimum)
+        tile = max(tile, self.smallest_tile)
         if self._net.tiling == spandrel.ModelTiling.INTERNAL:
             tile = max(height, width)
-        overlap = _OVERLAP.get(self.architecture, _OVERLAP_OTHERS)
-        rows, columns = (axis(side, tile, overlap, needs.multiple_of) for side in (height, width))
+        rows, columns = (
+            axis(side, tile, self._overlap, needs.multiple_of) for side in (height, width)
+        )
         total = len(rows.starts) * len(columns.starts)
         done = 0
 

@@ -15,6 +15,7 @@ READABLE = {
 }
 # suffix -> format that can be written
 WRITABLE = {s: f for s, f in READABLE.items() if f not in ("gif", "avif")}
+OPAQUE = ("jpg", "bmp")  # that can't hold transparency
 # formats with a quality to choose; the others lose nothing
 LOSSY = ("jpg", "webp")
 MEDIA_TYPES = {
@@ -24,14 +25,18 @@ MEDIA_TYPES = {
     "tiff": "image/tiff",
     "bmp": "image/bmp",
 }
-# What files of these formats begin with; RIFF and ISO files say more at byte 8.
+# What files of these formats begin with (TIFF with + is BigTIFF); RIFF and ISO files say more at
+# byte 8.
 _MAGIC = {
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG\r\n\x1a\n": ".png",
     b"II*\0": ".tif",
     b"MM\0*": ".tif",
+    b"II+\0": ".tif",
+    b"MM\0+": ".tif",
     b"BM": ".bmp",
-    b"GIF8": ".gif",
+    b"GIF87a": ".gif",
+    b"GIF89a": ".gif",
 }
 
 
@@ -39,7 +44,7 @@ def sniff(head: bytes) -> str:
     """The suffix of a picture that begins so; empty for what is no picture."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return ".webp"
-    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
+    if head[4:8] == b"ftyp" and b"avi" in head[8:40]:  # the main brand, or a compatible one
         return ".avif"
     return next((suffix for magic, suffix in _MAGIC.items() if head.startswith(magic)), "")
 

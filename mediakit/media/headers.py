@@ -3,14 +3,9 @@
 import struct
 import zlib
 
+from mediakit.media.formats import READABLE, sniff
+
 _PNG = b"\x89PNG\r\n\x1a\n"
-_MAGIC = {
-    "png": (_PNG,),
-    "jpg": (b"\xff\xd8\xff",),
-    "gif": (b"GIF87a", b"GIF89a"),
-    "bmp": (b"BM",),
-    "tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-}
 # frame headers of JPEG (ITU T.81, table B.1); C4, C8 and CC in that range are other markers
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
@@ -18,14 +13,7 @@ _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 
 def kind(data: bytes) -> str | None:
     """The format that the content claims to be, by its magic bytes."""
-    for name, starts in _MAGIC.items():
-        if data.startswith(starts):
-            return name
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
-    if data[4:8] == b"ftyp" and b"avi" in data[8:40]:
-        return "avif"
-    return None
+    return READABLE.get(sniff(data))
 
 
 def size(data: bytes) -> tuple[int, int] | None:

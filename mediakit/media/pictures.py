@@ -6,7 +6,6 @@ from mediakit.media.pixels import (
     background,
     fill_transparent,
     flatten,
-    is_opaque,
     resize,
 )
 from mediakit.media.reading import read_picture
@@ -18,7 +17,6 @@ __all__ = [
     "background",
     "fill_transparent",
     "flatten",
-    "is_opaque",
     "read_picture",
     "resize",
     "write_picture",

@@ -16,6 +16,7 @@ from mediakit.models.spec import ModelFile, ModelSpec
 Progress = Callable[[str, int, int | None], None]
 """(what, bytes so far, bytes in all or None): called often during a pull, from its own thread."""
 
+POLL = 0.2  # seconds between calls of `progress` while another process pulls
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -64,19 +65,18 @@ class Store:
         """
         if found := self.path(spec):
             return found
-        from filelock import FileLock
-
+        progress = progress or (lambda *_: None)
         with self._told_in_one_line(spec):
             folder = self.folder(spec)
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / ".lock"):
+            with _locked(folder / ".lock", lambda: progress(spec.name, 0, None)):
                 if found := self.path(spec):  # another process was quicker
                     return found
                 for leftover in folder.glob("part-*"):  # of a pull that was killed
                     shutil.rmtree(leftover, ignore_errors=True)
                 work = Path(tempfile.mkdtemp(prefix="part-", dir=folder))
                 try:
-                    self._pull(spec, work, progress or (lambda *_: None))
+                    self._pull(spec, work, progress)
                 finally:
                     shutil.rmtree(work, ignore_errors=True)
         if found := self.path(spec):
@@ -199,6 +199,23 @@ class Store:
                 f"{spec.name} can't be kept: {where}: {error.strerror or error}; set "
                 "MEDIAKIT_CACHE to a directory that you may write to",
             ) from None
+
+
+@contextlib.contextmanager
+def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock between processes; `waiting` is called often until it is had, and may raise."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=POLL)
+        except Timeout:
+            waiting()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _both(path: Path) -> tuple[Path, Path]:

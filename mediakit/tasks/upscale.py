@@ -16,8 +16,16 @@ from mediakit.batch.item import Decoded, Item, Made
 from mediakit.batch.record import record_of
 from mediakit.batch.replay import note
 from mediakit.batch.task import Emit, Task
-from mediakit.errors import UserError, show
-from mediakit.media.formats import LOSSY, MEDIA_TYPES, READABLE, WRITABLE, sniff, suffix_of
+from mediakit.errors import ItemError, UserError, show
+from mediakit.media.formats import (
+    LOSSY,
+    MEDIA_TYPES,
+    OPAQUE,
+    READABLE,
+    WRITABLE,
+    sniff,
+    suffix_of,
+)
 from mediakit.models.cache import ModelCache
 from mediakit.models.store import Store
 from mediakit.params import SMALLEST_TILE, Number, PictureInput, PictureOutput, Tile, option
@@ -47,7 +55,8 @@ class UpscaleExecution(PictureInput):
     tile: Tile = option(
         "auto",
         "Largest side, in pixels of the input, that the net sees at once. auto: what fits into "
-        "free memory. Smaller needs less memory and is slower. At least 32.",
+        "free memory. Smaller needs less memory and is slower. At least 64; most nets but those "
+        "for drawings take 128 where less is given, or seams would show.",
     )
 
 
@@ -69,6 +78,8 @@ class Upscale(Task):
         self._threads = 0
         self._tile: int | None = None  # as told, or as stepped down to
         self._used_tile = 0
+        self._smallest_tile = SMALLEST_TILE  # of the net that worked last
+        self._side = 0  # the longest of the picture that it worked on
 
     # planning
 
@@ -146,7 +157,7 @@ class Upscale(Task):
         else:
             state = FileState.of_bytes(path, data)
         picture = read_picture(data, path, self.execution.max_pixels)
-        return Decoded(picture, (state,), list(picture.warnings))
+        return Decoded(picture, (state,), [*picture.warnings, *_unlike_input(item, picture)])
 
     @contextmanager
     def _net(self, item: Item) -> Iterator["Upscaler"]:
@@ -171,8 +182,19 @@ class Upscale(Task):
         results = []
         for item, decoded in batch:
             with self._net(item) as net:
+                self._check_dtype(item, decoded, net)
                 results.append(self._upscale(item, decoded.media, net, emit))
         return results
+
+    def _check_dtype(self, item: Item, decoded: Decoded, net: "Upscaler") -> None:
+        told = self.execution.dtype
+        if told in ("auto", net.dtype):
+            return
+        assert item.recipe is not None
+        name = show(item.recipe.models["upscaler"].name)
+        text = f"{name} can't be computed in {told}: computed in {net.dtype}"
+        if text not in decoded.warnings:  # a second try, with less memory
+            decoded.warnings.append(text)
 
     def _upscale(self, item: Item, picture: "Picture", net: "Upscaler", emit: Emit) -> "Picture":
         from mediakit.media.enlarge import enlarge
@@ -183,15 +205,20 @@ class Upscale(Task):
 
         def once(pixels: "Pixels") -> "Pixels":
             free = device.free_memory(self._device)
-            self._used_tile = self._tile or net.auto_tile(free)
+            self._smallest_tile, self._side = net.smallest_tile, max(pixels.shape[:2])
+            told = max(self._tile, net.smallest_tile) if self._tile else None
+            self._used_tile = told or net.auto_tile(free)
             self._dtype_used = net.dtype  # not every net can do every type
             return net.upscale(pixels, self._used_tile, emit)
 
         return replace(picture, pixels=enlarge(once, net.scale, picture.pixels, scale))
 
     def step_down(self) -> str | None:
-        tile = self._used_tile // 2
-        if tile < SMALLEST_TILE:
+        if self.execution.exact:  # other tiles, other bytes
+            return None
+        largest = min(self._used_tile, self._side)
+        tile = max(largest // 2, self._smallest_tile)
+        if tile >= largest:
             return None
         self._tile = tile
         return f"tile {tile}"
@@ -206,6 +233,24 @@ class Upscale(Task):
         warnings = write_picture(picture, file, format, params.quality, _note(item))
         size = {"width": picture.width, "height": picture.height}
         return Made(MEDIA_TYPES[format], size, warnings)
+
+
+def _unlike_input(item: Item, picture: "Picture") -> Iterator[str]:
+    """What the output's format, which its name says, changes. ItemError if it can't hold the
+    picture: before the work, not after."""
+    from mediakit.media.pixels import is_opaque
+
+    assert item.recipe is not None
+    params: UpscaleParams = item.recipe.params  # type: ignore[assignment]
+    format = WRITABLE[suffix_of(item.output or item.key)]
+    if format in OPAQUE and not params.background and not is_opaque(picture.pixels):
+        raise ItemError(
+            "alpha_unsupported",
+            f"{show(item.source.path)} has transparency, which {format} can't hold; use --format "
+            "png, or --background white",
+        )
+    if params.format == "keep" and format != picture.format:
+        yield f"the content is {picture.format}: written as {format}"
 
 
 def _note(item: Item) -> dict[str, str]:

@@ -3,8 +3,10 @@
 import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from mediakit.batch.history import History
 from mediakit.batch.journal import MERGE_FROM, Journal
 from mediakit.batch.locks import Locks
 from mediakit.batch.order import InOrder
+from mediakit.errors import PlaceError
 
 MAKING = {
     "recipe": "r1",
@@ -172,3 +175,65 @@ def test_gauge_lets_pass_whom_all_wait_for() -> None:
     assert not gauge.wait(6, 0)
     gauge.add(-1)
     assert gauge.wait(6, 0)
+
+
+def test_a_host_whose_name_begins_alike_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "gpu")
+    theirs, ours = tmp_path / "tmp" / "gpu-2-123-456", tmp_path / "tmp" / "gpu-123-456"
+    theirs.mkdir(parents=True)
+    ours.mkdir()
+    journal = Journal(tmp_path)
+    journal.open()
+    assert theirs.is_dir() and not ours.exists()
+    journal.close()
+
+
+def test_odd_things_in_the_folder_of_journals(tmp_path: Path) -> None:
+    for number, run in enumerate(RUNS):
+        write(tmp_path, f"run{number}", run)
+    (tmp_path / "link.jsonl").symlink_to("nowhere")
+    (tmp_path / "folder.jsonl").mkdir()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    check(History(tmp_path))
+
+
+def test_a_journal_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "loop.jsonl").mkdir()
+    history = History(tmp_path)
+    with pytest.raises(PlaceError, match=r"loop\.jsonl can't be read: is a directory"):
+        history._lines("loop.jsonl", 0)
+
+
+def test_what_another_task_began_or_failed_at_counts_for_itself(tmp_path: Path) -> None:
+    one, other = {"task": "one"}, {"task": "other"}
+    write(tmp_path, "a", [{"t": "start", "at": 1, **one}, {"t": "start", "at": 2, **one}])
+    assert History(tmp_path).entries["a"].starts == 2
+    write(tmp_path, "b", [{"t": "failed", "at": 3, **one}, {"t": "start", "at": 4, **other}])
+    entry = History(tmp_path).entries["a"]
+    assert (entry.starts, entry.failed, entry.task) == (1, False, "other")
+
+
+def test_a_flush_does_not_hold_up_other_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path)
+    journal.open()
+    flushing, go_on = threading.Event(), threading.Event()
+
+    def slow(fd: int) -> None:
+        flushing.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    thread = threading.Thread(target=journal.append, args=("intent", "a", True))
+    thread.start()
+    assert flushing.wait(10)
+    other = threading.Thread(target=journal.append, args=("start", "b"))
+    other.start()
+    other.join(5)
+    assert not other.is_alive()
+    go_on.set()
+    thread.join()
+    journal.close()

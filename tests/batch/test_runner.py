@@ -1,10 +1,14 @@
 """How a batch flows, and what an accident of one item does to the others."""
 
 import os
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +24,10 @@ from mediakit.batch.output import output_for
 from mediakit.batch.plan import Job, Planner
 from mediakit.batch.runner import Runner
 from mediakit.batch.stop import Stop
+from mediakit.errors import ExitStatus, OutOfMemory, Stopped, UserError
 from mediakit.models.cache import ModelCache
 from mediakit.models.store import Store
-from mediakit.params import Batch
+from mediakit.params import Batch, option
 
 
 def steps(log: Path, step: str) -> list[str]:
@@ -90,7 +95,7 @@ def test_fail_fast(shell: Shell) -> None:
 
 def test_bad_model_is_status_2_and_nothing_is_half_done(shell: Shell) -> None:
     shell.inputs(9)
-    done = shell.batch("--bad-model")
+    done = shell.batch("--model", "bad")
     assert (done.status, done.codes) == (2, ["bad_weights"])
     assert shell.outputs() == {}
     assert shell.leftovers() == []
@@ -107,7 +112,7 @@ def test_bad_model_of_a_row_fails_its_item(shell: Shell, items: int) -> None:
     shell.inputs(4)
     rows = [
         '{"input": "in/i000.txt"}',
-        '{"input": "in/i001.txt", "bad_model": true}',
+        '{"input": "in/i001.txt", "model": "bad"}',
         '{"input": "in/i002.txt", "times": 2}',
         '{"input": "in/i003.txt", "tims": 2}',
     ]
@@ -163,20 +168,24 @@ Run = Callable[..., list[Event]]
 def run(tmp_path: Path) -> Run:
     """Run a batch of `names` with a task; the events. A stream if `names` is an iterator."""
 
-    def run(task: type[Toy], names: list[str] | Iterator[str], **batch: Any) -> list[Event]:
+    def run(task: type[Toy], names: Any, stop: Any = None, **batch: Any) -> list[Event]:
         options = Batch(out=tmp_path / "out", **batch)
         output = output_for(options.out, False, frozenset())
-        planner = Planner(Job(task, ToyParams(), (), options), output)
-        sources = (Source(name, os.path.basename(name)) for name in names)
+        planner = Planner(Job(task, task.Params(), (), options), output)
+        sources = (
+            name if isinstance(name, Source) else Source(name, os.path.basename(name))
+            for name in names
+        )
         feed = (
             ListFeed(planner.items(sources))
             if isinstance(names, list)
             else StreamFeed(planner.stream(sources))
         )
-        worker = task(ToyExecution(), Store(), ModelCache(None, lambda d: 0, lambda d: None))
+        store = Store(tmp_path / "models", offline=True)
+        worker = task(ToyExecution(), store, ModelCache(None, lambda d: 0, lambda d: None))
         events: list[Event] = []
         ledger = Ledger(output, task, options)
-        Runner(worker, ledger, events.append, Stop()).run(feed)
+        Runner(worker, ledger, events.append, Stop() if stop is None else stop).run(feed)
         return events
 
     return run
@@ -252,24 +261,33 @@ def test_bytes_in_memory_are_bounded(
 
 def test_device_waits_for_nobody(run: Run, names: list[str]) -> None:
     """Decoding, computing and encoding that take as long each: overlapped, not in turn."""
-    pause = 0.01
+    in_flight: list[str] = []
+    seen: set[frozenset[str]] = set()
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        in_flight.append(name)
+        for _ in range(5):
+            time.sleep(0.002)
+            seen.add(frozenset(in_flight))
+        yield
+        in_flight.remove(name)
 
     class Even(Toy):
         def decode(self, item: Item) -> Decoded:
-            time.sleep(pause)
-            return super().decode(item)
+            with stage("decode"):
+                return super().decode(item)
 
         def compute(self, batch: Any, emit: Any) -> list[Text]:
-            time.sleep(pause)
-            return super().compute(batch, emit)
+            with stage("compute"):
+                return super().compute(batch, emit)
 
         def encode(self, item: Item, media: Text, file: Path) -> Any:
-            time.sleep(pause)
-            return super().encode(item, media, file)
+            with stage("encode"):
+                return super().encode(item, media, file)
 
-    begin = time.perf_counter()
     run(Even, names)
-    assert time.perf_counter() - begin < 3 * pause * len(names)
+    assert frozenset({"decode", "compute", "encode"}) in seen
 
 
 def test_slow_stream_does_not_hold_back_what_is_in_flight(run: Run, names: list[str]) -> None:
@@ -303,9 +321,6 @@ def test_bug_on_an_encoding_thread_is_not_swallowed(run: Run, names: list[str]) 
 
 def test_what_failed_does_not_stay_in_memory(run: Run, names: list[str]) -> None:
     """The frames of an allocation that failed are gone before it is tried again."""
-    import weakref
-
-    from mediakit.errors import OutOfMemory
 
     class Tensor:
         pass
@@ -330,3 +345,129 @@ def test_what_failed_does_not_stay_in_memory(run: Run, names: list[str]) -> None
     events = run(Hungry, names[:1])
     assert [e.status for e in events if isinstance(e, Finished)] == ["done"]
     assert len(tensors) == 3
+
+
+# models, before anything is made
+
+
+class NetParams(ToyParams):
+    model: str = option("realesr-animevideov3", "Not on this machine, and the store is offline.")
+    scale: int | None = option(None, "The catalog has a value for it.")
+
+
+class Net(Toy):
+    name = "upscale"  # the models are for that one
+    Params = NetParams
+
+    @classmethod
+    def model_names(cls, params: Any) -> dict[str, str]:
+        return {"net": params.model}
+
+
+@pytest.mark.parametrize("row", [None, {"times": 2}])
+def test_a_model_that_is_not_there_leaves_no_trace(
+    run: Run, names: list[str], tmp_path: Path, row: dict[str, Any] | None
+) -> None:
+    with pytest.raises(UserError) as caught:
+        run(Net, [Source(name, os.path.basename(name), row) for name in names])
+    assert caught.value.code == "offline"
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError):  # a stream's first
+        run(Net, iter(names))
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_of_later_items_come_before_the_first_is_made(
+    run: Run, names: list[str], tmp_path: Path
+) -> None:
+    here = tmp_path / "a.pth"
+    here.write_bytes(b"weights")
+    rows = [{"model": str(here)}, {"model": str(here), "times": 2}, None]
+    sources = [Source(n, os.path.basename(n), r) for n, r in zip(names, rows, strict=False)]
+    with pytest.raises(UserError):
+        run(Net, sources)
+    assert not (tmp_path / "out").exists()
+    statuses = [e.status for e in run(Net, sources[:2]) if isinstance(e, Finished)]
+    assert statuses == ["done", "done"]
+    run(Net, sources[:1])  # up to date: nothing is asked for
+    assert len(list((tmp_path / "out").glob("*.txt"))) == 2
+
+
+def test_a_model_that_could_not_be_had_is_tried_once(run: Run, names: list[str]) -> None:
+    tries = []
+
+    class Counting(Net):
+        def __init__(self, execution: Any, store: Store, cache: Any) -> None:
+            class Counted(Store):
+                def pull(self, spec: Any, progress: Any = None) -> Path:
+                    tries.append(spec.name)
+                    return super().pull(spec, progress)
+
+            super().__init__(execution, Counted(store.root, offline=True), cache)
+
+    row = {"model": "realesr-animevideov3"}
+    events = run(Counting, [Source(name, os.path.basename(name), row) for name in names[:5]])
+    errors = [e.error.code for e in events if isinstance(e, Finished) and e.error]
+    assert (errors, tries) == (["offline"] * 5, ["realesr-animevideov3"])
+
+
+@pytest.mark.parametrize("row", [None, {"model": "good"}])
+def test_an_echo_of_the_stop_is_no_failure(
+    run: Run, names: list[str], tmp_path: Path, row: dict[str, Any] | None
+) -> None:
+    """A library that makes an error of its own of what broke it off."""
+    stop = Stop()
+
+    class Echo(Toy):
+        def compute(self, batch: Any, emit: Any) -> list[Text]:
+            stop.set(ExitStatus.INTERRUPTED)
+            try:
+                emit(0.5)
+            except BaseException:
+                raise UserError("bad_weights", "the file is damaged") from None
+            raise AssertionError
+
+    events = run(Echo, [Source(n, os.path.basename(n), row) for n in names], stop=stop)
+    assert finished(events) == []
+    journal = "".join(p.read_text() for p in tmp_path.glob("out/.mediakit/journal/*"))
+    assert '"t":"failed"' not in journal and '"t":"stop"' in journal
+
+
+def test_stopped_is_not_caught_with_exceptions() -> None:
+    assert not issubclass(Stopped, Exception)
+
+
+def test_items_in_error_are_not_held_by_each_other(shell: Shell) -> None:
+    shell.inputs(2)
+    row = '{"input": "in/i001.txt", "tims": 2}'
+    (shell.folder / "list.jsonl").write_text(f'{row}\n{row[:-2]}3}}\n{{"input": "in/i000.txt"}}')
+    args = ("--from", "list.jsonl", "-o", "out", "--json")
+    assert [r["status"] for r in shell.run(*args).records] == ["failed", "failed", "done"]
+    assert {r["status"] for r in shell.run(*args, "--retry-failed").records} == {"failed"}
+    assert not any(line["t"] == "start" for line in shell.journal() if "?" in line["key"])
+    count = len(shell.journal())
+    assert shell.run(*args).status == 1
+    assert len(shell.journal()) == count  # said again, noted once
+
+
+def test_device_gives_back_what_it_keeps_before_another_try(
+    run: Run, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emptied: list[str] = []
+    cuda = SimpleNamespace(empty_cache=lambda: emptied.append("cuda"))
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+
+    class Full(Toy):
+        def used(self) -> dict[str, str]:
+            return {"device": "cuda:0"}
+
+        def compute(self, batch: Any, emit: Any) -> list[Text]:
+            if not emptied:
+                raise OutOfMemory("full")
+            return super().compute(batch, emit)
+
+        def step_down(self) -> str | None:
+            return "smaller"
+
+    assert finished(run(Full, names[:1])) == names[:1]
+    assert emptied == ["cuda"]

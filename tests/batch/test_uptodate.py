@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -216,6 +218,63 @@ def test_interrupted_remake_does_not_forget_what_was_made(made: Shell) -> None:
         assert made.batch("--force", "--lost", "i000").codes == ["device_lost"]
     assert run(made) == ["skipped"] * 3
     assert run(made, "--times", 2) == ["done"] * 3
+
+
+def test_file_of_another_task_is_kept(made: Shell) -> None:
+    """As if `toy` had been another task when it made them."""
+    for path in made.out.glob(".mediakit/journal/*"):
+        path.write_text(path.read_text().replace('"task":"toy"', '"task":"retouch"'))
+    before = made.outputs()
+    done = made.batch("--times", 2)
+    assert (done.status, done.codes) == (1, ["would_overwrite"] * 3)
+    assert "out/i000.txt was made by mediakit retouch" in done.stderr
+    assert made.outputs() == before
+    assert made.batch("--times", 2, "--overwrite").status == 0
+    assert run(made, "--times", 2) == ["skipped"] * 3
+
+
+@pytest.mark.parametrize("how", ["mount", "bind", "link"])
+def test_folder_on_another_disk(shell: Shell, how: str) -> None:
+    """Below the output directory: a disk of its own, a link to one, the same disk elsewhere."""
+    names = shell.inputs(2)
+    sub = shell.out / "sub"
+    sub.mkdir(parents=True)
+    (shell.folder / "far").mkdir()
+    if how == "link":
+        far = Path(tempfile.mkdtemp(dir="/dev/shm"))
+        if far.stat().st_dev == shell.folder.stat().st_dev:
+            pytest.skip("no second file system here")
+        sub.rmdir()
+        sub.symlink_to(far)
+    else:
+        options = ["-t", "tmpfs", "tmpfs"] if how == "mount" else ["--bind", shell.folder / "far"]
+        mounted = subprocess.run(["mount", *options, sub], capture_output=True, text=True)
+        if mounted.returncode:
+            pytest.skip(f"nothing can be mounted here: {mounted.stderr}")
+    try:
+        args = ("in", "-o", "out", "--name", "sub/{stem}{ext}")
+        assert shell.run(*args).codes == []
+        assert sorted(p.name for p in sub.iterdir()) == names
+        assert shell.run(*args, "--times", 2).lines == [f"out/sub/{name}" for name in names]
+        assert (sub / names[0]).read_text() == shell.expected()[names[0]] * 2
+        assert statuses(shell.run(*args, "--times", 2, "--json")) == ["skipped"] * 2
+    finally:
+        if how == "link":
+            shutil.rmtree(far)
+        else:
+            subprocess.run(["umount", "-l", sub], check=True)
+
+
+def test_artifacts_of_what_is_up_to_date_are_where_they_are_now(made: Shell) -> None:
+    made.out.rename(made.folder / "new")
+    for record in made.run("in", "-o", "new", "--json").records:
+        assert [a["path"] for a in record["artifacts"]] == record["outputs"]
+
+
+def test_a_file_of_the_other_kind_of_output_is_not_called_foreign(made: Shell) -> None:
+    done = made.run("in/i000.txt", "-o", "out/i000.txt")
+    assert done.codes == ["would_overwrite"]
+    assert "is there already, and is not in this output's journal" in done.stderr
 
 
 class TestOneFile:

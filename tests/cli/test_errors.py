@@ -32,7 +32,7 @@ def test_a_missing_extra_is_named(put: Any, home: Path) -> None:
     done = bare("upscale", "a.png", "-o", "out")
     assert done.returncode == 2
     assert done.stderr.endswith(
-        b"install with: pip install 'mediakit[upscale]' [missing_extra]\n"
+        b"install them from mediakit's folder: pip install '.[upscale]' [missing_extra]\n"
     ), done.stderr
     assert b"torch, torchvision, spandrel" in done.stderr
     assert os.listdir() == ["a.png"]

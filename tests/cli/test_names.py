@@ -54,13 +54,28 @@ def test_rows_of_one_input_take_a_hash(put: Any, mediakit: Any) -> None:
 
 
 def test_in_a_stream_a_name_that_was_taken_is_a_failed_item(put: Any, mediakit: Any) -> None:
-    put("x/a.png", "y/a.png", "z/b.png")
-    stdin = b"x/a.png\ny/a.png\nz/b.png\n"
-    command = ("upscale", "-", "-o", "out", "--dry-run")
+    put("x/a.png", "x/a.jpg", "z/b.png")
+    stdin = b"x/a.png\nx/a.jpg\nz/b.png\n"
+    command = ("upscale", "-", "-o", "out", "--dry-run", "--format", "png")
     result = mediakit(*command, stdin=stdin, status=1)
-    assert (result.lines, result.errors) == (["out/a.png", "out/b.png"], ["name_collision"])
+    assert (result.lines, result.errors) == (["out/x/a.png", "out/z/b.png"], ["name_collision"])
     hashed = mediakit(*command, "--name", "{stem}_{hash}{ext}", stdin=stdin)
     assert len(set(hashed.lines)) == 3
+
+
+def test_a_stream_of_names_keeps_its_folders(put: Any, mediakit: Any) -> None:
+    outside = put("../elsewhere/c.png")
+    put("x/a.png", "y/a.png")
+    stdin = f"./x/a.png\n{Path('y/a.png').absolute()}\n../elsewhere/c.png\n".encode()
+    result = mediakit("upscale", "-", "-o", "out", "--dry-run", stdin=stdin)
+    assert result.lines == ["out/x/a.png", "out/y/a.png", "out/c.png"], outside
+
+
+def test_a_deep_glob_keeps_its_folders(put: Any, outputs: Outputs) -> None:
+    put("p/x/a.png", "p/y/b.png")
+    named = outputs("p/**/*.png", "--name", "{relpath}/{stem}_{scale}x{ext}")
+    assert sorted(named.values()) == ["x/a_4x.png", "y/b_4x.png"]
+    assert sorted(outputs("p/**/*.png").values()) == ["x/a.png", "y/b.png"]
 
 
 # --name
@@ -118,13 +133,54 @@ def test_templates_that_are_refused(put: Any, mediakit: Any, template: str, code
 
 def test_a_row_can_not_lead_outside(put: Any, mediakit: Any) -> None:
     put("a.png", "b.png")
-    rows = b'{"input": "a.png", "background": ".."}\n{"input": "b.png", "background": "red"}\n'
-    name = ("--name", "{background}/{stem}{ext}")
+    rows = b'{"input": "x/.."}\n{"input": ".mediakit"}\n{"input": "b.png"}\n'
+    name = ("--name", "{name}/{index}{ext}")
     result = mediakit("upscale", "-", "-o", "out", "--dry-run", *name, stdin=rows, status=1)
-    assert result.lines == ["out/red/b.png"]
-    assert result.errors in (["outside_out"], ["usage"])
+    assert result.lines == ["out/b.png/2.png"]
+    assert result.errors == ["outside_out", "outside_out"]
+    assert "../0.png would lie outside" in result.stderr
     up = mediakit("upscale", "..", "-o", "out", "--dry-run", "--name", "{relpath}/{stem}{ext}")
     assert all(line.startswith("out/work/") for line in up.lines)
+
+
+def test_rows_in_error_do_not_meet_under_a_template(put: Any, mediakit: Any) -> None:
+    put("a.png")
+    rows = ["no json", '{"input": "a.png", "scale": 0}', '{"input": "a.png"}', "nor this"]
+    Path("l.jsonl").write_text("\n".join(rows))
+    command = ("upscale", "--from", "l.jsonl", "-o", "out", "--dry-run", "--name", "{name}")
+    result = mediakit(*command, status=1)
+    assert (result.lines, result.errors) == (["out/a.png"], ["bad_row"] * 3)
+
+
+def test_in_a_stream_a_name_that_can_not_be_is_the_items_own(put: Any, mediakit: Any) -> None:
+    put("a.png", "c.gif", "b.jpg")
+    names = b"a.png\nc.gif\nb.jpg\n"
+    command = ("upscale", "-", "-o", "out", "--dry-run", "--name", "{name}")
+    result = mediakit(*command, stdin=names, status=1)
+    assert (result.lines, result.errors) == (["out/a.png", "out/b.jpg"], ["usage"])
+    assert "c.gif: " in result.stderr
+    rows = b'{"input": "a.png", "quality": 7}\n{"input": "b.jpg"}\n'
+    Path("l.jsonl").write_bytes(rows)
+    name = ("--name", "{quality:03}{ext}")
+    for given in (("-",), ("--from", "l.jsonl")):
+        result = mediakit(*command[:1], *given, *command[2:5], *name, stdin=rows, status=1)
+        assert (result.lines, result.errors) == (["out/007.png"], ["usage"])
+
+
+def test_items_in_error_have_keys_of_their_own(put: Any, mediakit: Any, home: Path) -> None:
+    put("x/a.png", "x/a.jpg")
+    command = ("upscale", "-", "-o", "out", "--dry-run", "--json", "--format", "png")
+    good, late = mediakit(*command, stdin=b"x/a.png\nx/a.jpg\n", status=1).records
+    assert (good["key"], late["status"]) == ("x/a.png", "failed")
+    rows = [b'{"input": "x/a.png", "scale": %d}' % n for n in (0, 99)]
+    bad = mediakit(*command, stdin=b"\n".join(rows), status=1).records
+    keys = {r["key"] for r in (good, late, *bad)}
+    assert len(keys) == len({r["id"] for r in (good, late, *bad)}) == 4
+    put("?/a.png")  # no name of a file is one of those keys
+    (lone,) = mediakit("upscale", ".", "-o", "out", "--dry-run", "--json", "--limit", "1").records
+    assert lone["key"] == "?/a.png"
+    nameless = mediakit(*command, stdin=b'{"input": "a.png", "scale": 0}', status=1).records[0]
+    assert os.path.normpath(nameless["key"]) != nameless["key"]
 
 
 def test_a_name_that_grows_too_long_fails_its_item(put: Any, mediakit: Any) -> None:

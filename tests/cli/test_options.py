@@ -56,6 +56,7 @@ def test_precedence(
     args += ["--scale", "2"]
     assert explained("--scale", *args) == (2, "command line")
     assert recorded(*args) == (2, True)
+    assert explained("--shard", "--shard", "0/4") == ("0/4", "command line")
     assert explained("--quality") == (None, "default")
     assert explained("--model") == ("realesrgan-x4plus", "default")
 
@@ -140,6 +141,9 @@ USELESS = [
     "- -o out --quality 90 --format png",
     "a.png -o x.png --name {stem}{ext}",
     "a.png -o - --name {stem}{ext}",
+    "a.png -o x.png --shard 0/2",
+    "a.png -o x.png --limit 5",
+    "a.png -o out --shard 0/1",
     "a.png -o - --force",
     "a.png -o - --overwrite",
     "a.png -o - --verify",
@@ -163,7 +167,7 @@ USEFUL = [
     "- -o out --quality 90",
     "a.png -o x.png --format png --force",
     "b.jpg -o out --background white",
-    "a.png -o out --limit 5 --shard 0/1 --fail-fast --verify --offline --no-progress",
+    "a.png -o out --limit 5 --shard 0/2 --fail-fast --verify --offline --no-progress",
     "a.png -o out --scale 4 --device auto --threads 1 --tile auto --dtype auto --exact",
     "a.png -o out --memory-budget 1g --max-pixels 1m --overwrite --retry-failed --json -v",
 ]
@@ -222,7 +226,7 @@ def test_what_presets_and_environment_say_may_be_useless(
         "--quality 0",
         "--format gif",
         "--background nocolour",
-        "--tile 31",
+        "--tile 63",
         "--tile huge",
         "--max-pixels 0",
         "--max-pixels 1.2.3",

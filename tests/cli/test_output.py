@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from mediakit.cli.app import run
+from mediakit.tasks import registry
+
 TOY = textwrap.dedent("""
     import sys
     sys.path.insert(0, {folder!r})
@@ -223,3 +226,32 @@ def test_two_commands_in_a_pipe(home: Path) -> None:
     assert second.stdout == b"two/a.dat\ntwo/b.dat\n"
     assert b"passed over 2 records that have no outputs" in second.stderr
     assert Path("two/a.dat").read_bytes() == b"abcabc"
+
+
+@pytest.mark.usefixtures("copy_task")
+def test_the_bar_is_taken_away_whatever_happens(
+    put: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import toy
+
+    class Broken(toy.Copy):
+        def __init__(self, *args: Any) -> None:
+            raise RuntimeError("a bug")
+
+    monkeypatch.setattr(toy, "Broken", Broken, raising=False)
+    monkeypatch.setitem(registry._TASKS, "copy", "toy:Broken")
+    monkeypatch.setenv("TERM", "xterm")
+    put("a.dat", data=b"A")
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        with pytest.raises(RuntimeError, match="a bug"):
+            run(["copy", "a.dat", "-o", "out"])
+        terminal.flush()
+        written = b""
+        while select.select([ours], [], [], 0.2)[0]:
+            written += os.read(ours, 1 << 16)
+    os.close(ours)
+    # the cursor is hidden while there is a bar
+    assert written.count(b"\x1b[?25l") == 1
+    assert written.count(b"\x1b[?25h") == 1

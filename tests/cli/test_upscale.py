@@ -49,7 +49,7 @@ def test_a_tree_of_pictures(put: Any, upscale: Any, check_record: Any) -> None:
     done = result.records[0]
     assert (size("out/a.png"), size("out/sub/b.png")) == ((32, 32), (32, 32))
     assert done["result"] == {"width": 32, "height": 32}
-    assert done["params"]["scale"] is None or done["params"]["scale"] == 2
+    assert (done["params"]["scale"], done["given"]) == (None, ["model"])  # the net's own, 2
     assert done["models"][0]["revision"] == "local"
     assert done["execution"]["device"] == "cpu"
     again = upscale("p", "-o", "out", "--json", status=1).records
@@ -64,6 +64,27 @@ def test_options_change_the_result(put: Any, upscale: Any) -> None:
     first = Path("x.webp").read_bytes()
     upscale("a.png", "-o", "x.webp", "--scale", "3", "--quality", "90")
     assert Path("x.webp").read_bytes() != first
+
+
+def test_transparency_is_refused_by_name_before_the_work(put: Any, upscale: Any) -> None:
+    put("p/a.png", "p/soft.png")
+    Image.new("RGBA", (16, 16), (255, 0, 0, 128)).save("p/soft.png")
+    result = upscale("p", "-o", "out", "--format", "jpg", "--json", status=1)
+    done, failed = result.records
+    assert (done["status"], failed["error"]["code"]) == ("done", "alpha_unsupported")
+    assert "p/soft.png" in failed["error"]["message"]
+    flat = upscale("p/soft.png", "-o", "flat", "--format", "jpg", "--background", "white")
+    with Image.open(flat.lines[0]) as picture:
+        assert picture.getpixel((16, 16))[1] > 20  # white shows through the red
+
+
+def test_content_of_another_format_than_its_name_is_said(put: Any, upscale: Any) -> None:
+    put("a.png")
+    os.rename("a.png", "a.jpg")
+    (record,) = upscale("a.jpg", "-o", "out", "--json").records
+    assert record["warnings"] == ["the content is png: written as jpg"]
+    with Image.open("out/a.jpg") as picture:
+        assert picture.format == "JPEG"
 
 
 def test_bytes_in_bytes_out(put: Any, upscale: Any) -> None:

@@ -148,6 +148,19 @@ class TestPixels:
             assert (apart <= 1).mean() >= 0.999
             assert apart.max() <= 3
 
+    @pytest.mark.parametrize("size", [(70, 140), (150, 203)])
+    def test_no_tile_is_so_small_that_seams_show(
+        self, small: Upscaler, tmp_path: Path, size: tuple[int, int]
+    ) -> None:
+        pixels = scene(*size)
+        assert (small.upscale(pixels, 32) == small.upscale(pixels, 64)).all()
+        state = ESRGAN(num_filters=8, num_blocks=1, scale=4).state_dict()
+        save_file(state, tmp_path / "other.safetensors")
+        other = opened(tmp_path / "other.safetensors")
+        assert (other.upscale(pixels, 64) == other.upscale(pixels, 128)).all()
+        assert (small.smallest_tile, other.smallest_tile) == (64, 128)
+        assert (small.auto_tile(0), other.auto_tile(0)) == (64, 128)
+
     def test_read_only_pixels_are_taken_and_left_as_they_are(self, small: Upscaler) -> None:
         pixels = scene(20, 20)
         pixels.flags.writeable = False

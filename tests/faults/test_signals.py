@@ -1,5 +1,6 @@
 """Ctrl-C and its kin: the right status, promptly, nothing lost, and the same command goes on."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -140,13 +141,71 @@ def test_interrupted_at_any_moment_says_nothing_odd(shell: Shell, moment: float)
     time.sleep(moment)
     os.killpg(run.pid, signal.SIGINT)
     complaints = run.communicate()[1]
+    made = shell.outputs()
     if "Traceback" in complaints:  # Python was starting: not one line of ours has run
         assert "KeyboardInterrupt" in complaints
         assert "in run\n" not in complaints
+        assert run.returncode in (130, 1, -signal.SIGINT), complaints
+        assert made == {}
     else:  # by the signal itself before Python began, or when it was through
         assert run.returncode in (130, 0, -signal.SIGINT), complaints
         if run.returncode == 0:
-            assert shell.outputs() == shell.expected()
+            assert made == shell.expected()
+        assert made.items() <= shell.expected().items()
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+def test_reader_that_does_not_read(shell: Shell, size: int) -> None:
+    """More than a pipe holds, and nobody takes it: Ctrl-C ends the command all the same."""
+    shell.inputs(1)
+    (shell.folder / "in" / "i000.txt").write_text("x" * size)
+    reader, writer = os.pipe()
+    full = b"-" * fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
+    os.write(writer, full)
+    with command(shell, "in/i000.txt", "-o", "-", stdout=writer) as run:
+        os.close(writer)
+        time.sleep(1)
+        assert run.poll() is None
+        run.send_signal(signal.SIGINT)
+        assert run.wait(10) == 130
+    os.close(reader)
+
+
+def test_standard_output_that_does_not_wait(shell: Shell) -> None:
+    """A pipe that another program has made non-blocking is not a full disk."""
+    shell.inputs(1)
+    (shell.folder / "in" / "i000.txt").write_text("x" * 500_000)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with command(shell, "in/i000.txt", "-o", "-", stdout=writer) as run:
+        os.close(writer)
+        time.sleep(0.7)
+        with os.fdopen(reader, "rb") as file:
+            assert file.read() == b"X" * 500_000
+        assert run.wait(10) == 0
+
+
+def test_standard_output_that_can_not_be_written(shell: Shell) -> None:
+    shell.inputs(1)
+    for path, flags, code in (("/dev/full", os.O_WRONLY, "disk_full"),
+                              (os.devnull, os.O_RDONLY, "unwritable")):  # fmt: skip
+        stdout = os.open(path, flags)
+        run = command(shell, "in/i000.txt", "-o", "-", stdout=stdout)
+        os.close(stdout)
+        assert f"[{code}]" in run.communicate()[1]
+        assert run.returncode == 1
+
+
+def command(shell: Shell, *args: str, stdout: int) -> "subprocess.Popen[str]":
+    """The command with a standard output of one's own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "toys.zygote", "toy", *args],
+        cwd=shell.folder,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_planning_can_be_interrupted(shell: Shell) -> None:
@@ -171,9 +230,9 @@ def test_interrupted_while_reading_names_from_a_pipe(shell: Shell) -> None:
     writer = os.open(pipe, os.O_RDWR)
     os.write(writer, b"in/i000.txt\n")
     run = shell.start("-", "-o", "out", STDIN=str(pipe))
-    eventually(lambda: Path(shell.out, "i000.txt").exists())  # not held back by the open pipe
+    eventually(lambda: Path(shell.out, "in/i000.txt").exists())  # not held back by the open pipe
     run.signal(signal.SIGINT)
     done = run.wait()
     os.close(writer)
-    assert (done.status, done.lines) == (130, ["out/i000.txt"])
+    assert (done.status, done.lines) == (130, ["out/in/i000.txt"])
     assert "Traceback" not in done.stderr

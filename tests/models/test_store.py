@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from safetensors.numpy import load_file
 
 from mediakit.errors import UserError
@@ -342,3 +343,21 @@ def test_a_conversion_without_its_packages_names_the_extra(
     assert error.value.code == "missing_extra"
     assert store.pull(spec_of(files, convert="ncnn")).exists()
     assert index.served == 1  # what was fetched was kept
+
+
+def test_waiting_for_another_process_can_be_broken_off(store, index, spec_of):
+    files = {"a.pth": WEIGHTS}
+    index.fill(files)
+    spec = spec_of(files)
+    folder = store.root / "demo"
+    folder.mkdir(parents=True)
+    told = []
+
+    def progress(*what):
+        told.append(what)
+        raise KeyboardInterrupt
+
+    with FileLock(folder / ".lock"), pytest.raises(KeyboardInterrupt):
+        store.pull(spec, progress)
+    assert told == [("demo", 0, None)]
+    assert store.pull(spec).read_bytes() == WEIGHTS

@@ -23,7 +23,7 @@ class Text:
 
 class ToyParams(Params):
     times: int = option(1, "How often the text is repeated.")
-    bad_model: bool = option(False, "The model can't be loaded.")
+    model: str = option("good", "A bad one can't be loaded.")
 
 
 class ToyExecution(Execution):
@@ -97,7 +97,7 @@ class Toy(Task):
         names = [_stem(item) for item, _ in batch]
         for item, _ in batch:
             self._note(f"compute/{len(batch)}", item)
-            if item.recipe and item.recipe.params.bad_model:  # type: ignore[attr-defined]
+            if item.recipe and item.recipe.params.model == "bad":  # type: ignore[attr-defined]
                 raise UserError("bad_weights", "the model is damaged")
         if e.oom in names and (len(batch) > 1 or self._steps < e.steps or not e.steps):
             raise OutOfMemory("the toy box is full")
