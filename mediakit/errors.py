@@ -30,6 +30,7 @@ CODES: dict[str, str] = {
     "unsupported_pixels": "the picture's kind of pixels can't be kept (16 bit, CMYK, ...)",
     "animated": "the picture has several frames",
     "alpha_unsupported": "the output format can't hold the picture's transparency",
+    "too_large": "the result would be more than 16 times larger than the input",
     "too_large_for_format": "the output format can't hold a picture of that size",
     "bad_row": "a line of the input list can't be understood, or sets an unknown parameter",
     "outside_out": "the output's name would lie outside the output directory",
@@ -39,6 +40,7 @@ CODES: dict[str, str] = {
     "changed": "the input changed while it was read",
     "crashed": "the process died twice while it worked on the item",
     "out_of_memory": "not enough memory, even after stepping down",
+    "missing_codec": "the codec of a picture format is not installed",
     "encode_failed": "the result could not be written in the output format",
     "failed": "the task failed for a reason that has no code of its own",
     # the place

@@ -99,17 +99,34 @@ def fault(error: ValidationError) -> str:
 class PictureOutput(Params):
     """How tasks that make pictures write them."""
 
-    format: Literal["keep", "jpg", "png", "webp", "tiff", "bmp"] = option(
+    format: Literal["keep", "jpg", "png", "webp", "avif", "tiff", "bmp", "gif", "jxl"] = option(
         "keep",
-        "File format of the output. keep: the input's. png and tiff lose nothing; jpg and webp "
-        "are much smaller.",
+        "File format of the output. keep: the input's. png and tiff lose nothing and hold 16 bit; "
+        "jpg, webp and avif are much smaller.",
     )
     quality: int | None = option(
         None,
-        "Quality of jpg and webp, 1 to 100; left out: 95. 90 to 95 looks like the original; "
-        "below 75 shows blocks.",
+        "Quality of jpg, webp, avif and jxl, 1 to 100; left out: 95 (avif 90). 90 to 95 looks "
+        "like the original; below 75 shows blocks.",
         ge=1,
         le=100,
+    )
+    compression: int | None = option(
+        None,
+        "How hard png and tiff are packed, 0 (not) to 9; left out: 4 (tiff: LZW). Nothing is "
+        "lost at any level; above 6 takes much longer for little.",
+        ge=0,
+        le=9,
+    )
+    subsampling: Literal["4:4:4", "4:2:0"] | None = option(
+        None,
+        "Resolution of colour in jpg and avif; left out: 4:4:4, all of it. 4:2:0 is smaller and "
+        "softens red edges.",
+    )
+    lossless: bool = option(False, "Lose nothing in webp, avif and jxl; the files are larger.")
+    icc: Literal["keep", "srgb"] = option(
+        "keep",
+        "Colour profile. keep: the input's. srgb: convert to sRGB, for the web.",
     )
     background: str | None = option(
         None,

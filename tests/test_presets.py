@@ -51,7 +51,7 @@ BAD = {
     "upscal: {scale: 2}": "no task upscal",
     "upscale: {scale: big}": "upscale: scale: ",
     "upscale: {scale: 99}": "upscale: scale: ",
-    "upscale: {format: gif}": "upscale: format: ",
+    "upscale: {format: psd}": "upscale: format: ",
     "upscale: {tile: 5}": "upscale: tile: ",
     "upscale: {inputs: [a.png]}": "upscale: inputs: there is no such option",
     "upscale: {out: there}": "upscale: out: there is no such option",

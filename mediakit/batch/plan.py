@@ -22,7 +22,7 @@ from mediakit.batch.output import Output
 from mediakit.batch.task import Task
 from mediakit.errors import ItemError, MediakitError, UserError, show
 from mediakit.models.catalog import find
-from mediakit.models.spec import check_purpose, fill_in
+from mediakit.models.spec import fill_in
 from mediakit.params import Batch, Params, fault
 
 # Params that name a model; its digest counts, not its name.
@@ -66,11 +66,12 @@ class Planner:
     def _new_recipe(self, row: Row) -> Recipe:
         task, base = self.job.task, self.job.params
         params = task.Params(**{**dict(base), **row}) if row else base
+        given = tuple(f for f in task.Params.model_fields if f in self.job.given or f in row)
         models = {role: find(name) for role, name in task.model_names(params).items()}
         for spec in models.values():
-            check_purpose(spec, task.name)
+            spec.check_task(task.name)
             params = fill_in(params, task.name, spec)
-        task.check(params)
+        params = task.settle(params, given, models)
         said = {
             "task": task.name,
             "result_version": task.result_version,
@@ -78,7 +79,6 @@ class Planner:
             "models": {role: spec.sha256 for role, spec in models.items()},
         }
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-        given = tuple(f for f in task.Params.model_fields if f in self.job.given or f in row)
         return Recipe(params, given, models, digest)
 
     def items(self, sources: Iterable[Source]) -> list[Item]:

@@ -1,7 +1,7 @@
 """What a task supplies to the batch: its options, and how an item is decoded, made, encoded."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,6 +9,7 @@ from mediakit import params as options
 from mediakit.batch.item import Decoded, Item, Made
 from mediakit.errors import UserError
 from mediakit.models.cache import ModelCache
+from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 
 # Called by engines with the share of the running batch that is done, 0 to 1; may raise Stopped.
@@ -51,9 +52,10 @@ class Task(ABC):
         """The suffix of the default output of an input of that name, with its dot."""
 
     @classmethod
-    def check(cls, params: Any) -> None:
-        """UserError for values that the Params' own declaration can't refuse."""
-        return
+    def settle(cls, params: Any, given: Collection[str], models: Mapping[str, ModelSpec]) -> Any:
+        """The Params as they will be used, `models`' own values filled in already; UserError for
+        values, `given` by the user, that do not go together or with the models."""
+        return params
 
     @classmethod
     def check_output(cls, name: str, params: Any) -> None:

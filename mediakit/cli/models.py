@@ -1,73 +1,236 @@
-"""`mediakit models`: list, pull, path."""
+"""`mediakit models`: list, show, pull, verify, path, rm."""
 
 import json
 import os
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 
-from mediakit.batch.events import Fetching
-from mediakit.cli.render import Bar, on_terminal
-from mediakit.models import catalog
+from mediakit.cli.fetching import Bar
+from mediakit.cli.render import on_terminal
+from mediakit.errors import ExitStatus, UserError, show
+from mediakit.models import catalog, trust, upkeep
+from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 
 app = typer.Typer(
-    help="List models, fetch them, and say where they are.",
+    help="List models, fetch and check them, say where they are, and remove them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-Names = Annotated[list[str], typer.Argument(help="Names from `mediakit models list`.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
+_MODEL = "Names from `mediakit models list`, or hf: addresses."
+Names = Annotated[list[str], typer.Argument(help=_MODEL)]
 
 
 @app.command("list")
-def list_(json_lines: Json = False) -> None:
-    """All models mediakit knows, their size and licence, and which are on this machine."""
+def list_(
+    json_lines: Json = False,
+    here: Annotated[bool, typer.Option("--here", help="Only those on this machine.")] = False,
+    task: Annotated[str | None, typer.Option(help="Only those for this task.")] = None,
+) -> None:
+    """All models mediakit knows and your own: size, licence, and which are on this machine."""
     store = Store()
-    known = catalog.known()
-    width = max(len(name) for name in known)
-    for name, spec in known.items():
-        path = store.path(spec)
+    specs = [
+        spec
+        for spec in _all(store)
+        if (not here or upkeep.on_disk(store, spec))
+        and (task is None or task in spec.tasks or not spec.tasks)
+    ]
+    width = max((len(show(spec.name)) for spec in specs), default=0)
+    for spec in specs:
         if json_lines:
-            line = {"name": name, "tasks": spec.tasks, "bytes": spec.size, "licence": spec.licence,
-                    "description": spec.description, "good_at": spec.good_at,
-                    "bad_at": spec.bad_at, "homepage": spec.homepage, "revision": spec.revision,
-                    "sha256": spec.sha256, "path": str(path) if path else None}  # fmt: skip
-            sys.stdout.write(json.dumps(line) + "\n")
-        else:
-            here = "here" if path else "    "
-            size = f"{spec.size / 1e6:6.1f} MB"
-            tasks = ", ".join(spec.tasks)
-            text = f"{name:{width}}  {here}  {size}  {spec.licence:12}  {tasks}: {spec.description}"
-            sys.stdout.write(text + "\n")
+            _json(_facts(store, spec))
+            continue
+        mark = "here" if store.path(spec) else "part" if upkeep.on_disk(store, spec) else ""
+        tasks = ", ".join(spec.tasks) or "any task"
+        line = f"{show(spec.name):{width}}  {mark:4}  {_size(spec):>8}  {spec.licence:12}  "
+        sys.stdout.write(f"{line}{tasks}: {spec.description}\n")
+
+
+@app.command("show")
+def show_(names: Names, json_lines: Json = False) -> None:
+    """What is known of a model: what it is for, its files, their digests and sources."""
+    store = Store()
+    for number, spec in enumerate([_find(name) for name in names]):
+        spec = trust.fill(spec, store.root)
+        if json_lines:
+            _json({**_facts(store, spec), "files": _files(spec)})
+            continue
+        sys.stdout.write("\n" if number else "")
+        for title, value in _lines(store, spec):
+            sys.stdout.write(f"{title:12}  {value}\n" if value else "")
 
 
 @app.command()
-def pull(
-    names: Names,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")] = False,
-) -> None:
-    """Fetch models and verify their digests; what is here already is left alone."""
-    specs = [catalog.find(name) for name in names]
+def pull(names: Names, quiet: Quiet = False) -> None:
+    """Fetch models and verify their digests; what is here already is left alone, and what was cut
+    off is gone on with."""
+    specs = [_find(name) for name in names]
     store = Store()
     bar = Bar() if on_terminal() and not quiet else None
     try:
         for spec in specs:
-            path = store.pull(spec, lambda f, d, t: bar.show(Fetching(f, d, t)) if bar else None)
+            path = store.pull(spec, bar.show if bar else None)
+            line = f"{show(spec.name)}: {show(path)}"
             if bar:
-                bar.above(f"{spec.name}: {path}")
+                bar.above(line)
             elif not quiet:
-                sys.stderr.write(f"{spec.name}: {path}\n")
+                sys.stderr.write(line + "\n")
     finally:
         if bar:
             bar.close()
 
 
 @app.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"{_MODEL} Left out: all on this machine.")
+    ] = None,
+    json_lines: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Read every file again and compare digests; exit status 1 if one is wrong or not there."""
+    store = Store()
+    specs = [_find(name) for name in names] if names else list(_all(store))
+    failed = False
+    for spec in specs:
+        if not names and not upkeep.on_disk(store, spec):
+            continue
+        _check_is_here(store, spec)
+        for verdict in upkeep.verify(store, spec):
+            failed = failed or not verdict.right
+            _say_verdict(spec, verdict, json_lines, quiet)
+    return ExitStatus.FAILED if failed else ExitStatus.DONE
+
+
+@app.command()
 def path(names: Names) -> None:
     """Print the weights file of each model; exit status 2 if one is not on this machine."""
     store = Store(offline=True)
-    for spec in [catalog.find(name) for name in names]:
+    for spec in [_find(name) for name in names]:
         sys.stdout.buffer.write(os.fsencode(store.pull(spec)) + b"\n")
+
+
+@app.command()
+def rm(
+    names: Names,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Trust the next download, where no digest is known."),
+    ] = False,
+    json_lines: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Delete models that mediakit fetched, and say what that frees. Other files are left alone."""
+    store = Store()
+    for spec in [_find(name) for name in names]:
+        removed = upkeep.remove(store, spec, forget)
+        left = [show(path) for path in removed.left]
+        if json_lines:
+            files = [str(path) for path in removed.files]
+            _json({"name": spec.name, "freed": removed.freed, "removed": files, "left": left})
+        elif removed.files or removed.freed:
+            word = f"{show(spec.name)}: {_bytes(removed.freed)} freed"
+            sys.stdout.write("" if quiet else f"{word} ({len(removed.files)} files)\n")
+        elif not quiet:
+            sys.stderr.write(f"{show(spec.name)}: nothing of it to remove\n")
+        if left and not quiet:
+            sys.stderr.write(f"left, as mediakit did not fetch it: {', '.join(left)}\n")
+
+
+def _find(name: str) -> ModelSpec:
+    return catalog.find(name)
+
+
+def _check_is_here(store: Store, spec: ModelSpec) -> None:
+    if upkeep.on_disk(store, spec):
+        return
+    if spec.local:
+        raise UserError(
+            "usage", f"{show(spec.name)} is your own file: there is no digest to compare it with"
+        )
+    name = show(spec.name)
+    raise UserError(
+        "model_unavailable",
+        f"nothing of {name} is on this machine; run `mediakit models pull {name}`",
+    )
+
+
+def _all(store: Store) -> Iterator[ModelSpec]:
+    yield from catalog.known().values()
+    for reference in upkeep.references(store):
+        yield catalog.find(reference)
+
+
+def _json(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+
+
+def _facts(store: Store, spec: ModelSpec) -> dict[str, Any]:
+    spec = trust.fill(spec, store.root)
+    path = store.path(spec)
+    return {
+        "name": spec.name, "aliases": spec.aliases, "tasks": spec.tasks,
+        "bytes": spec.size or None, "licence": spec.licence, "description": spec.description,
+        "good_at": spec.good_at, "bad_at": spec.bad_at, "homepage": spec.homepage,
+        "revision": spec.revision, "sha256": spec.sha256 if spec.pinned else None,
+        "path": str(path) if path else None,
+        "bytes_on_disk": sum(upkeep.on_disk(store, spec).values()),
+    }  # fmt: skip
+
+
+def _files(spec: ModelSpec) -> list[dict[str, Any]]:
+    return [
+        {"name": f.name, "bytes": f.size, "sha256": f.sha256, "sources": f.sources}
+        for f in spec.files
+    ]
+
+
+def _lines(store: Store, spec: ModelSpec) -> Iterator[tuple[str, str]]:
+    yield "name", show(spec.name)
+    yield "also called", ", ".join(spec.aliases)
+    yield "description", spec.description
+    yield "good at", spec.good_at.strip()
+    yield "bad at", spec.bad_at.strip()
+    yield "tasks", ", ".join(spec.tasks) or "any"
+    yield "licence", spec.licence
+    yield "homepage", spec.homepage
+    yield "revision", spec.revision
+    yield "size", _size(spec)
+    for task, own in spec.defaults.items():
+        yield f"its {task}", ", ".join(f"{name} {value}" for name, value in own.items())
+    for file in spec.files:
+        yield "file", file.name
+        yield "  sha256", file.sha256 or "not known; the first download is trusted"
+        for source in file.sources:
+            yield "  from", source
+    for path, size in upkeep.on_disk(store, spec).items():
+        yield "on disk", f"{show(path)} ({_bytes(size)})"
+
+
+def _say_verdict(spec: ModelSpec, verdict: upkeep.Verdict, as_json: bool, quiet: bool) -> None:
+    state = "right" if verdict.right else "missing" if verdict.found is None else "wrong"
+    if as_json:
+        _json({"name": spec.name, "path": str(verdict.path), "state": state,
+               "expected": verdict.expected, "found": verdict.found})  # fmt: skip
+    elif verdict.right:
+        sys.stdout.write("" if quiet else f"{show(spec.name)}: {verdict.path.name} is right\n")
+    else:
+        found = f", found {verdict.found}" if verdict.found else ""
+        sys.stderr.write(
+            f"{show(spec.name)}: {show(verdict.path)} is {state}: expected sha256 "
+            f"{verdict.expected}{found}; run `mediakit models pull {show(spec.name)}`\n"
+        )
+
+
+def _size(spec: ModelSpec) -> str:
+    return _bytes(spec.size) if spec.size else "-"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

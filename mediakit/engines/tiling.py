@@ -1,13 +1,14 @@
 """How a picture is cut into tiles for a net, and how the results are joined without seams."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[Any]  # uint8 or uint16
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,37 @@ def axis(size: int, tile: int, overlap: int, multiple: int = 1) -> Axis:
     return Axis(starts, length)
 
 
+def run_strips(
+    pixels: Pixels,
+    rows: Axis,
+    columns: Axis,
+    scale: int,
+    apply: Callable[[Pixels], Pixels],
+) -> Iterator[Pixels]:
+    """`apply` (H x W x 3 -> scale*H x scale*W x 3, same type) over all tiles, blended linearly.
+
+    The result comes from top to bottom in strips of full width, as soon as each is final. A row
+    of tiles is joined across first and then to the row above, which makes the weights a product
+    of two ramps: no corner has a step.
+    """
+    above: Pixels | None = None  # the rows that the ramp to the next row of tiles begins with
+    for i, top in enumerate(rows.starts):
+        strip = _row(pixels[top : top + rows.length], columns, scale, apply)
+        here = top * scale  # the output row that `strip` begins at
+        begin = 0
+        if i and above is not None:
+            low, high = (edge * scale for edge in rows.seam(i))
+            _ramp(above, strip[low - here : high - here], across=False)
+            yield above
+            begin = high - here
+        if i + 1 == len(rows.starts):
+            yield strip[begin:]
+            return
+        low, high = (edge * scale for edge in rows.seam(i + 1))
+        yield strip[begin : low - here]
+        above = strip[low - here : high - here].copy()
+
+
 def run_tiled(
     pixels: Pixels,
     rows: Axis,
@@ -49,36 +81,39 @@ def run_tiled(
     scale: int,
     apply: Callable[[Pixels], Pixels],
 ) -> Pixels:
-    """`apply` (H x W x 3 -> scale*H x scale*W x 3, uint8) over all tiles, blended linearly.
-
-    A row of tiles is joined across first and then to the rows above, which makes the weights a
-    product of two ramps: no corner has a step.
-    """
-    height, width = pixels.shape[:2]
+    """All that `run_strips` makes, as one array."""
     if len(rows.starts) == len(columns.starts) == 1:
         return apply(pixels)
-    joined = np.empty((height * scale, width * scale, 3), np.uint8)
-    strip = np.empty((rows.length * scale, width * scale, 3), np.uint8)
-    for i, top in enumerate(rows.starts):
-        for j, left in enumerate(columns.starts):
-            tile = apply(pixels[top : top + rows.length, left : left + columns.length])
-            _join(strip, tile, columns, j, scale, across=True)
-        _join(joined, strip, rows, i, scale, across=False)
+    height, width = pixels.shape[:2]
+    joined: NDArray[Any] = np.empty((height * scale, width * scale, 3), pixels.dtype)
+    done = 0
+    for strip in run_strips(pixels, rows, columns, scale, apply):
+        joined[done : done + len(strip)] = strip
+        done += len(strip)
     return joined
 
 
-def _join(whole: Pixels, part: Pixels, along: Axis, index: int, scale: int, across: bool) -> None:
-    """Put `part` into `whole` at its place along one axis, ramping over what is there."""
-    if across:
-        whole, part = whole.swapaxes(0, 1), part.swapaxes(0, 1)
-    start = along.starts[index] * scale
-    end = start + part.shape[0]
-    if index == 0:
-        whole[start:end] = part
-        return
-    low, high = (edge * scale for edge in along.seam(index))
-    weight = (np.arange(high - low, dtype=np.float32) + 0.5) / max(1, high - low)
-    weight = weight[:, np.newaxis, np.newaxis]
-    old, new = whole[low:high], part[low - start : high - start]
-    whole[low:high] = np.rint(old + weight * (new.astype(np.float32) - old))
-    whole[high:end] = part[high - start :]
+def _row(pixels: Pixels, columns: Axis, scale: int, apply: Callable[[Pixels], Pixels]) -> Pixels:
+    """One row of tiles, joined across."""
+    if len(columns.starts) == 1:
+        return apply(pixels)
+    height, width = pixels.shape[:2]
+    strip: NDArray[Any] = np.empty((height * scale, width * scale, 3), pixels.dtype)
+    for j, left in enumerate(columns.starts):
+        tile = apply(pixels[:, left : left + columns.length])
+        start = left * scale
+        if j == 0:
+            strip[:, : tile.shape[1]] = tile
+            continue
+        low, high = (edge * scale for edge in columns.seam(j))
+        _ramp(strip[:, low:high], tile[:, low - start : high - start], across=True)
+        strip[:, high : start + tile.shape[1]] = tile[:, high - start :]
+    return strip
+
+
+def _ramp(old: Pixels, new: Pixels, across: bool) -> None:
+    """Turn `old` into `new` gradually, in place, along its columns or rows."""
+    length = old.shape[1 if across else 0]
+    weight = (np.arange(length, dtype=np.float32) + 0.5) / max(1, length)
+    weight = weight[:, np.newaxis] if across else weight[:, np.newaxis, np.newaxis]
+    old[...] = np.rint(old + weight * (new.astype(np.float32) - old))

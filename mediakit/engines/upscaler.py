@@ -1,18 +1,21 @@
 """Single-image super-resolution nets: which files are one, and pixels in, more pixels out."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import spandrel  # type: ignore[import-untyped]
 import torch
 
 from mediakit.device import empty_cache
 from mediakit.engines.faults import meaning
-from mediakit.engines.tiling import Pixels, axis, run_tiled
-from mediakit.engines.weights import read_weights
+from mediakit.engines.tiling import Axis, Pixels, axis, run_strips, run_tiled
+from mediakit.engines.weights import read_weights, write_weights
 from mediakit.errors import ItemError, UserError, show
+from mediakit.models.state_dicts import Weights, interpolate
 
 _DTYPES = {
     "float32": torch.float32,
@@ -71,15 +74,33 @@ class Upscaler:
     def upscale(
         self, pixels: Pixels, tile: int, emit: Callable[[float], None] = lambda fraction: None
     ) -> Pixels:
-        """H x W x 3 to scale*H x scale*W x 3, uint8, in tiles of at most `tile` pixels a side
+        """H x W x 3 to scale*H x scale*W x 3, uint8 or uint16, in tiles of at most `tile` pixels
         (`smallest_tile`, if that is more).
 
-        `emit` gets the fraction done after each tile. Raises OutOfMemory,
-        PlaceError(device_lost) and ItemError(failed); what `emit` raises passes.
+        All that `strips` makes, in one array; the same errors.
         """
         fault = None
         try:
-            return self._upscale(pixels, tile, emit)
+            return run_tiled(pixels, *self._begin(pixels, tile, emit))
+        except Exception as error:
+            fault = meaning(error)
+            if fault is None:
+                raise
+        raise fault
+
+    def strips(
+        self, pixels: Pixels, tile: int, emit: Callable[[float], None] = lambda fraction: None
+    ) -> Iterator[Pixels]:
+        """The same from top to bottom, as strips of full width, each made when it is asked for.
+
+        Memory holds one row of tiles of the result. `emit` gets the fraction done after each
+        tile. Raises OutOfMemory, PlaceError(device_lost) and ItemError(failed); what `emit`
+        raises passes.
+        """
+        fault = None
+        try:
+            yield from run_strips(pixels, *self._begin(pixels, tile, emit))
+            return
         except Exception as error:
             fault = meaning(error)
             if fault is None:
@@ -109,9 +130,10 @@ class Upscaler:
         del self._net
         empty_cache(self.device)
 
-    def _upscale(self, pixels: Pixels, tile: int, emit: Callable[[float], None]) -> Pixels:
-        if torch.get_num_threads() != self.threads:  # OpenMP counts for each calling thread
-            torch.set_num_threads(self.threads)
+    def _begin(
+        self, pixels: Pixels, tile: int, emit: Callable[[float], None]
+    ) -> tuple[Axis, Axis, int, Callable[[Pixels], Pixels]]:
+        """How to cut the picture, and what to do with each tile."""
         height, width = pixels.shape[:2]
         needs = self._net.size_requirements
         tile = max(tile, self.smallest_tile)
@@ -125,17 +147,22 @@ class Upscaler:
 
         def apply(part: Pixels) -> Pixels:
             nonlocal done
+            if torch.get_num_threads() != self.threads:  # OpenMP counts for each calling thread
+                torch.set_num_threads(self.threads)
             made = self._apply(part)
             done += 1
             emit(done / total)
             return made
 
-        return run_tiled(pixels, rows, columns, self.scale, apply)
+        return rows, columns, self.scale, apply
 
     def _apply(self, part: Pixels) -> Pixels:
-        """One tile; a half type that overflowed is done again in float32."""
-        made = self._forward(part, self.dtype)
-        if not self._finite and self.dtype != "float32":
+        """One tile; a half type that overflowed, or has fewer bits than the pixels, in float32."""
+        exact = self.dtype == "float32"
+        self._finite = False
+        if exact or part.dtype == np.uint8:
+            made = self._forward(part, self.dtype)
+        if not self._finite and not exact:
             self._net.to(torch.float32)
             try:
                 made = self._forward(part, "float32")
@@ -149,12 +176,16 @@ class Upscaler:
 
     @torch.inference_mode()
     def _forward(self, part: Pixels, dtype: str) -> Pixels:
+        most = 65535 if part.dtype == np.uint16 else 255
         # H x W x 3 in memory is what channels_last means: permute moves nothing
         source = torch.from_numpy(part if part.flags.writeable else part.copy())
-        image = source.to(self.device).permute(2, 0, 1)[None].to(_DTYPES[dtype]).div_(255)
+        if most > 255:  # torch can do next to nothing with 16 bits without a sign
+            source = source.to(torch.int32)
+        image = source.to(self.device).permute(2, 0, 1)[None].to(_DTYPES[dtype]).div_(most)
         out = self._net(image)  # clamps to 0 ... 1, and pads as the net needs it
-        whole = out[0].float().mul_(255).round_().to(torch.uint8).permute(1, 2, 0)
-        made: Pixels = whole.contiguous().cpu().numpy()
+        whole = out[0].float().mul_(most).round_().permute(1, 2, 0)
+        whole = whole.to(torch.uint8 if most == 255 else torch.int32)
+        made: Pixels = whole.contiguous().cpu().numpy().astype(part.dtype, copy=False)
         return made
 
     def _look(self, module: object, inputs: object, output: object) -> None:
@@ -163,14 +194,20 @@ class Upscaler:
             self._finite = bool(torch.isfinite(output).all())
 
 
-def load(path: Path, device: str, dtype: str, threads: int, exact: bool) -> Upscaler:
+def load(weights: Path | Weights, device: str, dtype: str, threads: int, exact: bool) -> Upscaler:
     """Open a .safetensors or .pth of any super-resolution net that spandrel knows.
 
     Types that the net can't do become float32 (see `Upscaler.dtype`). Raises UserError
     unsafe_weights, bad_weights, wrong_model or unknown_model, and OutOfMemory.
     """
-    name = show(path)
-    state = spandrel.canonicalize_state_dict(read_weights(path))
+    if isinstance(weights, Path):
+        weights = Weights((weights,))
+    name = show(weights.paths[0])
+    states = [spandrel.canonicalize_state_dict(read_weights(path)) for path in weights.paths]
+    state = states[0]
+    if len(states) == 2:
+        share = 1.0 if weights.blend is None else weights.blend
+        state = interpolate(states[0], states[1], share, name)
     # said once by nets that use torch's older call form; nothing a user could change
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     fault: Exception | None = None
@@ -179,6 +216,9 @@ def load(path: Path, device: str, dtype: str, threads: int, exact: bool) -> Upsc
         if device.startswith("cuda"):
             torch.backends.cudnn.benchmark = not exact  # equal tiles: pays from the second on
             torch.backends.cudnn.deterministic = exact
+        for path, tensors in zip(weights.paths, states, strict=True):
+            if weights.keep:
+                weights.keep(path, partial(write_weights, tensors))
         return Upscaler(net, device, dtype, threads, exact)
     except Exception as error:
         fault = meaning(error)

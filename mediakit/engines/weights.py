@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,17 @@ def read_weights(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise UserError("bad_weights", f"{name} holds no weights; get the model's file again")
     return loaded
+
+
+def write_weights(state: Mapping[str, Any], path: Path) -> None:
+    """Write the tensors of a state dict as safetensors, bit for bit; what else it holds is left
+    out. Tensors that share memory are written twice."""
+    tensors = {
+        name: value.detach().clone().contiguous()
+        for name, value in state.items()
+        if isinstance(value, torch.Tensor)
+    }
+    safetensors.torch.save_file(tensors, path)
 
 
 def _is_plain_pickle(path: Path) -> bool:

@@ -12,18 +12,28 @@ READABLE = {
     ".bmp": "bmp",
     ".gif": "gif",
     ".avif": "avif",
+    ".jxl": "jxl",
+    ".apng": "png",
 }
 # suffix -> format that can be written
-WRITABLE = {s: f for s, f in READABLE.items() if f not in ("gif", "avif")}
+WRITABLE = dict(READABLE)
 OPAQUE = ("jpg", "bmp")  # that can't hold transparency
 # formats with a quality to choose; the others lose nothing
-LOSSY = ("jpg", "webp")
+LOSSY = ("jpg", "webp", "avif", "jxl")
+COMPRESSED = ("png", "tiff")  # with a level to choose
+LOSSLESS = ("webp", "avif", "jxl")  # that can be told to lose nothing
+SUBSAMPLED = ("jpg", "avif")
+# that hold several frames
+ANIMATED = ("gif", "webp", "png")
 MEDIA_TYPES = {
     "jpg": "image/jpeg",
     "png": "image/png",
     "webp": "image/webp",
     "tiff": "image/tiff",
     "bmp": "image/bmp",
+    "gif": "image/gif",
+    "avif": "image/avif",
+    "jxl": "image/jxl",
 }
 # What files of these formats begin with (TIFF with + is BigTIFF); RIFF and ISO files say more at
 # byte 8.
@@ -37,6 +47,8 @@ _MAGIC = {
     b"BM": ".bmp",
     b"GIF87a": ".gif",
     b"GIF89a": ".gif",
+    b"\xff\x0a": ".jxl",
+    b"\0\0\0\x0cJXL ": ".jxl",
 }
 
 

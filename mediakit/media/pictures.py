@@ -1,23 +1,49 @@
 """Pictures: what tasks need to read, change and write them, in one place."""
 
+from mediakit.media.colour import in_srgb
+from mediakit.media.enlarge import Net, enlarge, enlarge_frames
+from mediakit.media.frames import Animation, read_frames, read_media
+from mediakit.media.moving import write_animation
 from mediakit.media.pixels import (
     Picture,
     Pixels,
     background,
     fill_transparent,
     flatten,
-    resize,
+    is_opaque,
 )
 from mediakit.media.reading import read_picture
-from mediakit.media.writing import write_picture
+from mediakit.media.resizing import resize
+from mediakit.media.result import Result, write_result
+from mediakit.media.rows import Rows, rows_of
+from mediakit.media.sizes import Wanted, target, too_large
+from mediakit.media.writing import Encoding, write_picture, write_rows
 
 __all__ = [
+    "Animation",
+    "Encoding",
+    "Net",
     "Picture",
     "Pixels",
+    "Result",
+    "Rows",
+    "Wanted",
     "background",
+    "enlarge",
+    "enlarge_frames",
     "fill_transparent",
     "flatten",
+    "in_srgb",
+    "is_opaque",
+    "read_frames",
+    "read_media",
     "read_picture",
     "resize",
+    "rows_of",
+    "target",
+    "too_large",
+    "write_animation",
     "write_picture",
+    "write_result",
+    "write_rows",
 ]

@@ -30,17 +30,31 @@ def _read(stamp: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _says(stamp: dict[str, Any], stat: dict[str, int]) -> bool:
+    return all(stamp.get(name) == value for name, value in stat.items())
+
+
 def stamp_of(path: Path) -> Path:
     return path.with_name(path.name + ".stamp")
 
 
-def write_stamp(path: Path, sha256: str, stamp: Path | None = None) -> None:
-    """Best effort: in a cache that may only be read, files are hashed at each start instead."""
+def write_stamp(
+    path: Path, sha256: str, stamp: Path | None = None, source: str | None = None
+) -> None:
+    """Best effort: in a cache that may only be read, files are hashed at each start instead.
+
+    `source`: where mediakit got the file; None: someone else put it there.
+    """
     stamp = stamp or stamp_of(path)
     part = stamp.with_name(f"{stamp.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
-        part.write_text(json.dumps({"sha256": sha256, **_stat(path)}))
+        part.write_text(json.dumps({"sha256": sha256, **_stat(path), "source": source}))
         part.replace(stamp)
+
+
+def stamped(path: Path) -> dict[str, Any]:
+    """What the file's stamp says: sha256, size, mtime_ns, source; empty without one."""
+    return _read(stamp_of(path))
 
 
 def is_whole(path: Path, expected: str | None = None) -> bool:
@@ -48,17 +62,17 @@ def is_whole(path: Path, expected: str | None = None) -> bool:
 
     Cheap while size and modification time are those of its stamp; otherwise the file is hashed.
     """
-    stamp = _read(stamp_of(path))
+    stamp = stamped(path)
     try:
         stat = _stat(path)
         expected = expected or stamp.get("sha256")
-        if stamp == {"sha256": expected, **stat}:
+        if expected and _says(stamp, stat) and stamp.get("sha256") == expected:
             return True
         whole = expected is not None and sha256_of(path) == expected
     except OSError:
         return False
     if whole and expected is not None:
-        write_stamp(path, expected)
+        write_stamp(path, expected, source=stamp.get("source"))
     return whole
 
 
@@ -67,7 +81,7 @@ def digest(path: Path, stamps: Path) -> str:
     key = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
     stamp = stamps / f"{key}.stamp"
     found, stat = _read(stamp), _stat(path)
-    if found == {"sha256": found.get("sha256"), **stat}:
+    if "sha256" in found and _says(found, stat):
         return str(found["sha256"])
     sha256 = sha256_of(path)
     with contextlib.suppress(OSError):

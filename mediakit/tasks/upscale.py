@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,21 +18,26 @@ from mediakit.batch.replay import note
 from mediakit.batch.task import Emit, Task
 from mediakit.errors import ItemError, UserError, show
 from mediakit.media.formats import (
+    COMPRESSED,
+    LOSSLESS,
     LOSSY,
     MEDIA_TYPES,
     OPAQUE,
     READABLE,
+    SUBSAMPLED,
     WRITABLE,
     sniff,
     suffix_of,
 )
 from mediakit.models.cache import ModelCache
+from mediakit.models.spec import ModelSpec
+from mediakit.models.state_dicts import Weights
 from mediakit.models.store import Store
 from mediakit.params import SMALLEST_TILE, Number, PictureInput, PictureOutput, Tile, option
 
 if TYPE_CHECKING:
     from mediakit.engines.upscaler import Upscaler
-    from mediakit.media.pictures import Picture, Pixels
+    from mediakit.media.pictures import Animation, Picture, Result
 
 
 class UpscaleParams(PictureOutput):
@@ -48,6 +53,33 @@ class UpscaleParams(PictureOutput):
         "enough for most prints; above 4 the model runs twice, and details are invented.",
         ge=1,
         le=16,
+    )
+    width: int | None = option(
+        None,
+        "Width of the result in pixels, in place of --scale; the height follows unless given.",
+        ge=1,
+    )
+    height: int | None = option(
+        None,
+        "Height of the result in pixels; the width follows unless given.",
+        ge=1,
+    )
+    max_side: int | None = option(
+        None, "Longer side of the result in pixels, in place of --scale.", ge=1
+    )
+    downscale_first: Number = option(
+        1,
+        "Make the picture this many times smaller before the model sees it: for soft scans, whose "
+        "pixels hold less than they could. 1.5 to 2 suits most; more loses detail.",
+        ge=1,
+        le=8,
+    )
+    denoise: float | None = option(
+        None,
+        "How much noise to remove, 0 (little, keeps grain) to 1 (all, smooth), for models that "
+        "can: realesr-general-x4v3. Left out: 0.5.",
+        ge=0,
+        le=1,
     )
 
 
@@ -66,7 +98,8 @@ class Upscale(Task):
     Params = UpscaleParams
     Execution = UpscaleExecution
     extra = "upscale"
-    packages = ("torch", "torchvision", "spandrel", "safetensors", "PIL", "numpy")
+    result_version = 2
+    packages = ("torch", "torchvision", "spandrel", "safetensors", "PIL", "numpy", "pyvips")
     suffixes = frozenset(READABLE)
     # also those that can't be written: `-o a.gif` is not meant to make a directory
     output_suffixes = frozenset(READABLE)
@@ -95,11 +128,26 @@ class Upscale(Task):
         return name[len(name) - len(own) :] if own in WRITABLE else ".png"
 
     @classmethod
-    def check(cls, params: UpscaleParams) -> None:
+    def settle(
+        cls, params: UpscaleParams, given: Collection[str], models: Mapping[str, ModelSpec]
+    ) -> UpscaleParams:
+        sides = [name for name in ("width", "height", "max_side") if getattr(params, name)]
+        if sides and "scale" in given:
+            raise UserError("usage", f"--scale and {_flag(sides[0])} contradict each other")
+        if params.max_side and len(sides) > 1:
+            raise UserError("usage", f"--max-side and {_flag(sides[0])} contradict each other")
+        if params.lossless and params.quality is not None:
+            raise UserError("useless_option", "--quality does nothing beside --lossless")
+        spec = models["upscaler"]
+        if params.denoise is not None and spec.blend != "denoise":
+            raise UserError(
+                "useless_option", f"{spec.name} has no denoise strength; leave --denoise out"
+            )
         if params.background and find_spec("PIL"):  # a dry run does without
             from mediakit.media.pictures import background
 
             background(params.background)
+        return params.model_copy(update={"scale": None}) if sides else params
 
     @classmethod
     def check_output(cls, name: str, params: UpscaleParams) -> None:
@@ -115,12 +163,17 @@ class Upscale(Task):
         formats = {WRITABLE.get(suffix_of(name)) for name in outputs} - {None}
         if told.get("format", "keep") != "keep":
             formats.add(told["format"])
-        if told.get("quality") is not None and formats and not formats & set(LOSSY):
-            kinds = ", ".join(sorted(f for f in formats if f))
-            raise UserError(
-                "useless_option",
-                f"--quality does nothing for {kinds}; leave it out, or use --format jpg or webp",
-            )
+        for name, able in (
+            ("quality", LOSSY), ("compression", COMPRESSED), ("subsampling", SUBSAMPLED),
+            ("lossless", LOSSLESS),
+        ):  # fmt: skip
+            if told.get(name) not in (None, False) and formats and not formats & set(able):
+                kinds = ", ".join(sorted(f for f in formats if f))
+                raise UserError(
+                    "useless_option",
+                    f"{_flag(name)} does nothing for {kinds}; leave it out, or use --format "
+                    f"{' or '.join(able)}",
+                )
         if told.get("threads") and told.get("device", "auto").split(":")[0] in ("cuda", "mps"):
             raise UserError(
                 "useless_option", "--threads does nothing on a GPU; leave it or --device out"
@@ -149,15 +202,24 @@ class Upscale(Task):
         }
 
     def decode(self, item: Item) -> Decoded:
-        from mediakit.media.pictures import read_picture
+        from mediakit.media.pictures import Animation, in_srgb, read_media
 
         path, data = item.source.path, item.source.data
         if data is None:
             data, state = read_file(path)
         else:
             state = FileState.of_bytes(path, data)
-        picture = read_picture(data, path, self.execution.max_pixels)
-        return Decoded(picture, (state,), [*picture.warnings, *_unlike_input(item, picture)])
+        media = read_media(data, path, self.execution.max_pixels)
+        params = _params(item)
+        if isinstance(media, Animation):
+            if params.icc == "srgb" or params.background:
+                name = "--icc srgb" if params.icc == "srgb" else "--background"
+                raise ItemError("animated", f"{show(path)} is animated; leave {name} out")
+            notes = _unlike_input(item, media.about)
+            return Decoded(media, (state,), [*media.about.warnings, *notes])
+        if params.icc == "srgb":
+            media = in_srgb(media)
+        return Decoded(media, (state,), [*media.warnings, *_unlike_input(item, media)])
 
     @contextmanager
     def _net(self, item: Item) -> Iterator["Upscaler"]:
@@ -167,18 +229,22 @@ class Upscale(Task):
         module, _, function = spec.engine.partition(":")
         e = self.execution
 
+        blend = _params(item).denoise if spec.blend else None
+
         def load() -> "Upscaler":
             begin = time.perf_counter()
-            path = self.store.pull(spec)
+            self.store.pull(spec)
             loader: Callable[..., Upscaler] = getattr(import_module(module), function)
-            net = loader(path, self._device, self._dtype, self._threads, e.exact)
+            weights = Weights(self.store.files(spec), blend, partial(self.store.keep, spec))
+            net = loader(weights, self._device, self._dtype, self._threads, e.exact)
             self.load_seconds += time.perf_counter() - begin
             return net
 
-        with self.cache.use((spec.sha256, self._dtype), self._device, load, spec.size) as net:
+        key = (spec.sha256, blend, self._dtype)
+        with self.cache.use(key, self._device, load, spec.size) as net:
             yield net
 
-    def compute(self, batch: list[tuple[Item, Decoded]], emit: Emit) -> list["Picture"]:
+    def compute(self, batch: list[tuple[Item, Decoded]], emit: Emit) -> list["Result"]:
         results = []
         for item, decoded in batch:
             with self._net(item) as net:
@@ -196,22 +262,27 @@ class Upscale(Task):
         if text not in decoded.warnings:  # a second try, with less memory
             decoded.warnings.append(text)
 
-    def _upscale(self, item: Item, picture: "Picture", net: "Upscaler", emit: Emit) -> "Picture":
-        from mediakit.media.enlarge import enlarge
+    def _upscale(
+        self, item: Item, media: "Picture | Animation", net: "Upscaler", emit: Emit
+    ) -> "Result":
+        from mediakit.media.enlarge import Net, enlarge, enlarge_frames
+        from mediakit.media.pictures import Animation, Result, background
 
-        assert item.recipe is not None
-        params: UpscaleParams = item.recipe.params  # type: ignore[assignment]
-        scale = params.scale or net.scale
-
-        def once(pixels: "Pixels") -> "Pixels":
-            free = device.free_memory(self._device)
-            self._smallest_tile, self._side = net.smallest_tile, max(pixels.shape[:2])
-            told = max(self._tile, net.smallest_tile) if self._tile else None
-            self._used_tile = told or net.auto_tile(free)
-            self._dtype_used = net.dtype  # not every net can do every type
-            return net.upscale(pixels, self._used_tile, emit)
-
-        return replace(picture, pixels=enlarge(once, net.scale, picture.pixels, scale))
+        params = _params(item)
+        about = media.about if isinstance(media, Animation) else media
+        size = _size(item, about, net.scale)
+        told = max(self._tile, net.smallest_tile) if self._tile else None
+        self._used_tile = told or net.auto_tile(device.free_memory(self._device))
+        self._smallest_tile, self._side = net.smallest_tile, max(about.width, about.height)
+        self._dtype_used = net.dtype  # not every net can do every type
+        through = Net(net.scale, lambda pixels: net.strips(pixels, self._used_tile, emit))
+        if isinstance(media, Animation):
+            rows = enlarge_frames(through, media.frames(), media.count, size, media.channels)
+        else:
+            rows = enlarge(through, media.pixels, size, params.downscale_first)
+        if params.background:
+            rows = rows.flattened(background(params.background))
+        return Result(media, rows.whole(), rows.opaque)
 
     def step_down(self) -> str | None:
         if self.execution.exact:  # other tiles, other bytes
@@ -223,16 +294,46 @@ class Upscale(Task):
         self._tile = tile
         return f"tile {tile}"
 
-    def encode(self, item: Item, media: "Picture", file: Path) -> Made:
-        from mediakit.media.pictures import flatten, write_picture
+    def encode(self, item: Item, media: "Result", file: Path) -> Made:
+        from mediakit.media.pictures import Encoding, write_result
 
-        assert item.recipe is not None
-        params: UpscaleParams = item.recipe.params  # type: ignore[assignment]
+        params = _params(item)
         format = WRITABLE[suffix_of(item.output or item.key)]
-        picture = flatten(media, params.background) if params.background else media
-        warnings = write_picture(picture, file, format, params.quality, _note(item))
-        size = {"width": picture.width, "height": picture.height}
+        encoding = Encoding(
+            params.quality, params.compression, params.subsampling, params.lossless, _note(item)
+        )
+        warnings = write_result(media, file, format, encoding)
+        size = {"width": media.width, "height": media.height}
+        if media.frames > 1:
+            size["frames"] = media.frames
         return Made(MEDIA_TYPES[format], size, warnings)
+
+
+def _params(item: Item) -> UpscaleParams:
+    assert item.recipe is not None
+    params = item.recipe.params
+    assert isinstance(params, UpscaleParams)
+    return params
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _size(item: Item, picture: "Picture", own: int) -> tuple[int, int]:
+    """Width and height of the result. ItemError if that is more than the models are good for."""
+    from mediakit.media.sizes import LARGEST, Wanted, target, too_large
+
+    params = _params(item)
+    wanted = Wanted(params.scale, params.width, params.height, params.max_side)
+    size = target(picture.width, picture.height, wanted, own)
+    if too_large((picture.width, picture.height), size):
+        raise ItemError(
+            "too_large",
+            f"{show(item.source.path)} has {picture.width}x{picture.height} pixels: "
+            f"{size[0]}x{size[1]} is more than {LARGEST:.0f} times larger; ask for less",
+        )
+    return size
 
 
 def _unlike_input(item: Item, picture: "Picture") -> Iterator[str]:
@@ -240,8 +341,7 @@ def _unlike_input(item: Item, picture: "Picture") -> Iterator[str]:
     picture: before the work, not after."""
     from mediakit.media.pixels import is_opaque
 
-    assert item.recipe is not None
-    params: UpscaleParams = item.recipe.params  # type: ignore[assignment]
+    params = _params(item)
     format = WRITABLE[suffix_of(item.output or item.key)]
     if format in OPAQUE and not params.background and not is_opaque(picture.pixels):
         raise ItemError(

@@ -230,6 +230,28 @@ class TestPixels:
         assert (half.upscale(pixels, 64) == exact.upscale(pixels, 64)).all()
         assert half._net.dtype == torch.float16
 
+    def test_16_bits_are_never_computed_in_a_half_type(self, tmp_path: Path) -> None:
+        save_file(compact().state_dict(), tmp_path / "a.safetensors")
+        pixels = scene(20, 24).astype(np.uint16) * 257 + 100
+        exact = opened(tmp_path / "a.safetensors").upscale(pixels, 64)
+        half = opened(tmp_path / "a.safetensors", dtype="bfloat16")
+        assert half.dtype == "bfloat16"
+        # only the weights are of 8 bits; pictures of 8 bits come out 300 and more apart
+        assert np.abs(half.upscale(pixels, 64).astype(int) - exact).max() <= 40
+        assert half._net.dtype == torch.bfloat16
+
+    def test_strips_stop_and_run_out_of_memory_like_the_whole(self, small: Upscaler) -> None:
+        made = small.strips(scene(200, 20), 64)
+        assert next(made).shape[1] == 80
+        made.close()
+        hook = small._net.model.register_forward_pre_hook(
+            lambda *_: torch.empty(2**50, dtype=torch.uint8) and None
+        )
+        with pytest.raises(OutOfMemory):
+            list(small.strips(scene(200, 20), 64))
+        hook.remove()
+        assert sum(len(strip) for strip in small.strips(scene(200, 20), 64)) == 800
+
 
 class TestMemory:
     def test_tile_follows_the_free_memory(self, small: Upscaler) -> None:

@@ -18,6 +18,7 @@ from PIL import Image, ImageCms, ImageDraw
 
 from mediakit.errors import CODES, ItemError, UserError
 from mediakit.media.pictures import (
+    Encoding,
     Picture,
     Pixels,
     fill_transparent,
@@ -182,21 +183,9 @@ class TestRefused:
     def test_zero_size(self, data: bytes) -> None:
         assert refused(data).code == "zero_size"
 
-    @pytest.mark.parametrize(
-        "data",
-        [
-            png(2, 2, depth=16, body=bytes(2 * (1 + 12))),
-            png(2, 2, depth=16, kind=6, body=bytes(2 * (1 + 16))),
-            png(2, 2, depth=16, kind=0, body=bytes(2 * (1 + 4))),
-            encode(scene().convert("CMYK"), "JPEG"),
-            encode(scene().convert("CMYK"), "TIFF"),
-            encode(scene().convert("F"), "TIFF"),
-            encode(scene().convert("LAB"), "TIFF"),
-            encode(scene().convert("I;16"), "TIFF"),
-        ],
-    )
-    def test_pixels_that_would_lose_something(self, data: bytes) -> None:
-        assert refused(data).code == "unsupported_pixels"
+    @pytest.mark.parametrize("mode", ["F", "I"])
+    def test_pixels_that_would_lose_something(self, mode: str) -> None:
+        assert refused(encode(scene().convert(mode), "TIFF")).code == "unsupported_pixels"
 
     @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
     def test_several_frames(self, format: str) -> None:
@@ -330,7 +319,7 @@ class TestWriting:
         picture = read(encode(scene(), "PNG"))
         sizes = []
         for quality in (30, 75, None, 100):
-            write_picture(picture, tmp_path / "x", format, quality)
+            write_picture(picture, tmp_path / "x", format, Encoding(quality=quality))
             sizes.append((tmp_path / "x").stat().st_size)
         assert sizes == sorted(sizes) and sizes[0] * 2 < sizes[3]
         write_picture(picture, tmp_path / "x", format)
@@ -385,7 +374,8 @@ class TestWriting:
 
     def test_note_is_readable_text(self, tmp_path: Path) -> None:
         picture = read(encode(scene(), "PNG"))
-        write_picture(picture, tmp_path / "x", "png", note={"mediakit": '{"größe": "é"}'})
+        note = {"mediakit": '{"größe": "é"}'}
+        write_picture(picture, tmp_path / "x", "png", Encoding(note=note))
         assert opened(tmp_path / "x").info["mediakit"] == '{"größe": "é"}'
 
     @pytest.mark.parametrize("format", ["jpg", "bmp"])

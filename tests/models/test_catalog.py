@@ -6,7 +6,7 @@ from hashlib import sha256
 import pytest
 
 from mediakit.errors import UserError
-from mediakit.models.catalog import find, known
+from mediakit.models.catalog import find, known, user_file
 from mediakit.models.store import Store
 
 STARTERS = {
@@ -18,6 +18,31 @@ STARTERS = {
     "dat-light-x3": (45774158, "dfb99deab865db05", 3),
     "dat-light-x4": (45819662, "e18223fc41500e72", 4),
 }
+
+
+OFFICIAL = {
+    # name: (official name, bytes of the files, digest of the first, scale)
+    "realesrgan-x4plus-fp32": ("RealESRGAN_x4plus", 67040989, "4fa0d38905f75ac0", 4),
+    "realesrgan-x4plus-anime-fp32": ("RealESRGAN_x4plus_anime_6B", 17938799, "f872d837d3c90ed2", 4),
+    "realesrnet-x4plus": ("RealESRNet_x4plus", 67040989, "a820b9bde89a874d", 4),
+    "realesrgan-x2plus": ("RealESRGAN_x2plus", 67061725, "49fafd45f8fd7aa8", 2),
+    "realesr-general-x4v3": (None, 9770222, "8dc7edb9ac80ccdc", 4),
+    "realesr-animevideov3-fp32": (None, 2504012, "b8a8376811077954", 4),
+    "swinir-real-m-x4": (
+        "003_realSR_BSRGAN_DFO_s64w8_SwinIR-M_x4_GAN", 67129861, "b9afb61e65e04eb7", 4,
+    ),
+    "swinir-real-l-x4": (
+        "003_realSR_BSRGAN_DFOWMFC_s64w8_SwinIR-L_x4_GAN", 142473939, "99adfa91350a84c9", 4,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path_factory, monkeypatch):
+    """An empty configuration directory of the user's."""
+    folder = tmp_path_factory.mktemp("config")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -50,6 +75,126 @@ def test_entries_are_complete(name):
         assert sorted(file.name[-4:] for file in spec.files) == [".bin", "aram"]
     else:
         assert spec.convert is None
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_the_official_files_are_known_by_name_and_digest(name):
+    alias, size, digest, scale = OFFICIAL[name]
+    spec = find(name)
+    assert (spec.size, spec.files[0].sha256[:16]) == (size, digest)
+    assert spec.defaults["upscale"]["scale"] == scale
+    assert all(file.sources[0].startswith("https://github.com/") for file in spec.files)
+    assert spec.pinned
+    if alias:
+        assert find(alias) is spec
+
+
+def test_the_face_detector_is_pinned_at_two_places():
+    (file,) = find("yunet").files
+    assert (file.size, file.sha256[:16]) == (232589, "8f2383e4dd3cfbb4")
+    assert [source.partition(":")[0] for source in file.sources] == ["https", "hf"]
+
+
+def test_every_name_means_one_model():
+    words = [word for spec in known().values() for word in (spec.name, *spec.aliases)]
+    assert len(words) == len({word.casefold() for word in words})
+
+
+def own(text: str) -> None:
+    user_file().parent.mkdir(parents=True, exist_ok=True)
+    user_file().write_text(text)
+
+
+def test_an_entry_of_the_users_needs_only_files():
+    own(
+        """
+        4x-UltraSharp:
+          aliases: [ultrasharp]
+          licence: CC-BY-NC-SA-4.0
+          defaults: {upscale: {scale: 4}}
+          files:
+            - name: 4x-UltraSharp.pth
+              sources: ["hf:Kim2091/UltraSharp@main/4x-UltraSharp.pth"]
+        """
+    )
+    spec = find("ultrasharp")
+    assert (spec.name, spec.tasks, spec.pinned) == ("4x-UltraSharp", (), False)
+    assert spec.engine == "mediakit.engines.upscaler:load"
+    assert list(known())[-1] == "4x-UltraSharp"
+
+
+FILES = 'files: [{name: a.pth, sources: ["https://example.org/a.pth"]}]'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"mine: {{{FILES}, licens: MIT}}", "mine.licens: no such key"),
+        ("mine: {files: [{name: a.pth, sha: 1}]}", "mine.files.0.sha: no such key"),
+        ("mine: {files: [{name: a.pth}]}", "mine.files.0: needs a sha256 or sources"),
+        ("mine: {files: []}", "mine.files: Tuple should have at least 1 item"),
+        ("mine: {licence: MIT}", "mine.files: Field required"),
+        (f"mine: {{{FILES}, blend: denoise}}", "mine: blend: needs exactly two files"),
+        (f"mine: {{{FILES}, convert: ncnn}}", "mine: convert: ncnn needs exactly a .param and"),
+        ("mine: {files: [{name: a.pth, sources: [a.pth]}]}", "is not of the form pypi:"),
+        (f"dat-light-x2: {{{FILES}}}", "dat-light-x2 is the name of another model"),
+        (f"RealESRGAN_x4plus: {{{FILES}}}", "RealESRGAN_x4plus is the name of another model"),
+        (f"mine: {{{FILES}, aliases: [yunet]}}", "yunet is the name of another model"),
+        (f"../mine: {{{FILES}}}", "'../mine' can't be a name"),
+        ("mine: 5", "must hold names of models"),
+        ("- mine", "must hold names of models"),
+        ("mine: {", "is not YAML"),
+    ],
+)
+def test_a_wrong_entry_names_file_entry_and_key(text, said):
+    own(text)
+    for ask in (known, lambda: find("dat-light-x2")):
+        with pytest.raises(UserError) as error:
+            ask()
+        assert error.value.code == "bad_model_entry"
+        assert str(user_file()) in error.value.message
+        assert said in error.value.message
+        assert error.value.message.isprintable()
+
+
+def test_an_empty_file_of_the_users_is_fine():
+    own("# nothing yet\n")
+    assert "dat-light-x2" in known()
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "revision"),
+    [
+        ("hf:a/b/net.safetensors", "hf:a/b@main/net.safetensors", "main"),
+        ("hf:a/b@v1.0/deep/net.pth", "hf:a/b@v1.0/deep/net.pth", "v1.0"),
+        ("https://example.org/net.pth?x=1", "https://example.org/net.pth?x=1", "web"),
+    ],
+)
+def test_addresses_are_models(model, name, revision, tmp_path):
+    spec = find(model)
+    assert (spec.name, spec.revision, spec.pinned) == (name, revision, False)
+    assert spec.files[0].sources == (name,)
+    folder = Store(tmp_path).folder(spec)
+    assert folder.parent == tmp_path / ".references"
+    assert find(spec.name) == spec
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("hf:a/b", "give hf:org/repository@revision/file or https://host/file"),
+        ("hf:b@main/net.pth", "give hf:org/repository@revision/file"),
+        ("hf:a/b/README.md", "give the address of a weights file"),
+        ("http://example.org/net.pth", "or https://host/file"),
+        ("https://example.org/", "or https://host/file"),
+        (f"https://example.org/{'x' * 300}.pth", "give a shorter address"),
+    ],
+)
+def test_addresses_of_nothing_are_refused(model, said):
+    with pytest.raises(UserError) as error:
+        find(model)
+    assert error.value.code == "unknown_model"
+    assert said in error.value.message
 
 
 def test_callers_can_not_change_the_catalog():

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from mediakit.errors import UserError
-from mediakit.models.spec import ModelFile, check_purpose, fill_in
+from mediakit.models.spec import ModelFile, fill_in
 from mediakit.params import Params
 
 
@@ -28,15 +28,6 @@ def test_one_file_is_its_own_identity(spec_of):
     }
 
 
-def test_a_model_is_for_the_tasks_that_its_entry_names(spec_of):
-    spec = spec_of({"a.pth": b"abc"})
-    check_purpose(spec, spec.tasks[0])
-    with pytest.raises(UserError, match="not for chat") as caught:
-        check_purpose(spec, "chat")
-    assert caught.value.code == "wrong_model"
-    check_purpose(spec.model_copy(update={"tasks": ()}), "chat")
-
-
 def test_several_files_are_identified_by_their_sorted_digests(spec_of):
     first, second = sha256(b"abc").hexdigest(), sha256(b"").hexdigest()
     listing = "".join(sorted([f"{first}  b.bin\n", f"{second}  a.param\n"]))
@@ -45,6 +36,15 @@ def test_several_files_are_identified_by_their_sorted_digests(spec_of):
     assert forward.sha256 == spec_of({"b.bin": b"abc", "a.param": b""}).sha256
     assert forward.sha256 != spec_of({"b.bin": b"", "a.param": b"abc"}).sha256
     assert forward.size == 3
+
+
+def test_a_model_of_another_task_is_refused(spec_of):
+    spec = spec_of({"a.onnx": b""}, tasks=("detect-faces",))
+    spec.check_task("detect-faces")
+    spec_of({"a.pth": b""}, tasks=()).check_task("upscale")
+    with pytest.raises(UserError, match="demo is a model for detect-faces, not for") as error:
+        spec.check_task("upscale")
+    assert error.value.code == "wrong_model"
 
 
 def test_only_what_was_left_out_is_filled_in(spec_of):
@@ -74,7 +74,17 @@ def test_impossible_defaults_are_errors(spec_of, defaults, message):
 @pytest.mark.parametrize(
     "source",
     [
-        "https://example.org/a.pth",
+        "a.pth",
+        "ftp://example.org/a.pth",
+        "https://example.org/",
+        "https://user:secret@example.org/a.pth",
+        "https://example.org/../a.pth",
+        "hf:org/repository/a.pth",
+        "hf:org/repository@main",
+        "hf:repository@main/a.pth",
+        "hf:org/repository@main/../a.pth",
+        "package:/etc/passwd",
+        "package:../a.pth",
         "pypi:demo/a.pth",
         "pypi:demo>=1/a.pth",
         "pypi:demo==1/../a.pth",

@@ -79,7 +79,7 @@ def test_a_pull_fetches_verifies_and_tells(store, index, spec_of):
     assert path == store.root / "demo" / "a.pth"
     assert path.read_bytes() == WEIGHTS
     assert (path.parent / "b.json").read_bytes() == b"{}"
-    assert told[-2:] == [("a.pth", 1048576, 1048576), ("b.json", 2, 2)]
+    assert told[-3:] == [("a.pth", 1048576, 1048576), ("b.json", 2, 2), ("demo", 1, 1)]
     assert index.served == 1  # one download for both files
     assert names(path.parent) == [".lock", "a.pth", "a.pth.stamp", "b.json", "b.json.stamp"]
     assert Store(store.root, offline=True).pull(spec) == path
