@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-.PHONY: demo test lint types unit docs bench lowest clean
+.PHONY: demo test lint types unit docs bench bench-large lowest clean
 
 $(BIN)/mediakit: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,9 @@ docs: $(BIN)/mediakit  ## Write docs/reference.md from the options' own declarat
 bench: $(BIN)/mediakit  ## Ratios side by side with what one would use instead; prints and writes JSON
 	$(BIN)/pip install --quiet --editable '.[dev,reference]' --constraint constraints.txt
 	$(BIN)/python -m benchmarks
+
+bench-large: $(BIN)/mediakit  ## Resident memory of a 24-megapixel photo at x4
+	$(BIN)/python -m benchmarks.large
 
 lowest:  ## Install the lowest versions that pyproject.toml allows, and test with them
 	$(PYTHON) -m venv .venv-lowest

@@ -58,6 +58,7 @@ class Answers:
             if self._faulty.acquire(blocking=False):
                 self.notify(Note(f"{failure.message} [{failure.code}]", error=True))
             return
+        self.ledger.clear(work)
         error = self._error(work.item, failure)
         record = self.ledger.fail(work.item, error, work.attempts)
         self.say(work, Finished(work.item, "failed", record, error))
@@ -66,6 +67,7 @@ class Answers:
 
     def give_up(self, work: Work) -> None:
         """Nothing is said of the item in this run, and it is left for the next."""
+        self.ledger.clear(work)
         self.ledger.abandon(work.item)
         self.pass_over(work)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mediakit.batch.files import FileState
@@ -57,11 +58,16 @@ class Item:
 
 @dataclass(slots=True)
 class Decoded:
-    """An item's input in memory; `media` must have `nbytes`."""
+    """An item's input in memory; `media` must have `nbytes`.
+
+    `file` is the temporary name that `encode` will be given; a result too large to be held may
+    be written there by `compute` already, as it is made.
+    """
 
     media: Any
     inputs: tuple[FileState, ...]
     warnings: list[str] = field(default_factory=list)
+    file: Path = Path()
 
 
 @dataclass(slots=True)

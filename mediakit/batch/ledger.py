@@ -12,6 +12,7 @@ from typing import Any
 from mediakit.batch.files import FileState, Stat, digest, flush, output_error, put_in_place
 from mediakit.batch.history import Entry, Making, Where
 from mediakit.batch.item import Decoded, Item, Made
+from mediakit.batch.order import ANSWERS_AHEAD
 from mediakit.batch.output import Output
 from mediakit.batch.record import Record, add_result, now, record_of
 from mediakit.batch.task import Task
@@ -104,6 +105,18 @@ class Ledger:
             return Verdict()
         began = self.journal.history.began
         return judge(item, entry, self.output, self.batch, (self.task.name, began))
+
+    def scratch(self, work: Work) -> None:
+        """Give the work a temporary name, unless it has one; for `clear`."""
+        if not work.decoded.file.name:
+            with errors_of(work.item):
+                work.decoded.file = self.output.temporary(work.ticket % ANSWERS_AHEAD)
+
+    def clear(self, work: Work) -> None:
+        """Remove what is left under the work's temporary name; before its ticket is answered."""
+        if work.decoded.file.name:
+            self.output.discard(work.decoded.file)
+            work.decoded.file = Path()
 
     def start(self, item: Item) -> None:
         with errors_of(item):

@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable
 
+ANSWERS_AHEAD = 64  # tickets that may be ahead of one that is not answered yet
+
 Say = Callable[[], None]
 
 

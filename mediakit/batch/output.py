@@ -3,8 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,21 +41,22 @@ class Output:
         # not a Path: those keep every name that they have seen in memory
         return os.path.realpath(self.file) if self.file else item.output
 
-    @contextmanager
-    def temporary(self, number: int) -> Iterator[Path]:
+    def temporary(self, number: int) -> Path:
         """A temporary name on the file system of the output, free for this process if `number` is
-        (small ones are); what is left there afterwards is removed."""
+        (small ones are); for `discard`."""
         if self.journal is None:
-            with tempfile.TemporaryDirectory(prefix="mediakit-") as folder:
-                yield Path(folder) / "out"
-            return
+            return Path(tempfile.mkdtemp(prefix="mediakit-")) / "out"
         path = _part(str(self.file)) if self.file else _below(self.journal.temporary, number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield path
-        finally:
+        return path
+
+    def discard(self, path: Path) -> None:
+        """Remove what is left under a temporary name."""
+        with suppress(OSError):
+            path.unlink()
+        if self.journal is None:
             with suppress(OSError):
-                path.unlink()
+                path.parent.rmdir()
 
     def beside(self, item: Item) -> Path:
         """A temporary name in the folder of the item's output."""

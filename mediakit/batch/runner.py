@@ -19,8 +19,8 @@ from mediakit.batch.feed import Feed, ListFeed
 from mediakit.batch.gauge import Gauge
 from mediakit.batch.item import Item
 from mediakit.batch.ledger import Ledger, Work
+from mediakit.batch.order import ANSWERS_AHEAD
 from mediakit.batch.stages import (
-    ANSWERS_AHEAD,
     POLL,
     Decoding,
     Encoding,
@@ -222,6 +222,8 @@ class Runner:
         emit = partial(self._progress, batch[0].item)
         emit(0.0)
         self._begin()
+        for work in batch:
+            self.ledger.scratch(work)
         with self.stop.at_once():
             begin, loaded = time.perf_counter(), self.task.load_seconds
             results = self.task.compute([(work.item, work.decoded) for work in batch], emit)

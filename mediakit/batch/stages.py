@@ -18,7 +18,6 @@ from mediakit.batch.task import Task
 from mediakit.errors import ExitStatus, PlaceError, Stopped, UserError
 
 POLL = 0.1  # seconds between looks at `stop` while waiting
-ANSWERS_AHEAD = 64  # items that may be ahead of one that is not answered yet
 
 
 class Decoding:
@@ -132,6 +131,7 @@ class Encoding:
             except Exception as e:
                 self.answers.fail(work, e)
             else:
+                self.ledger.clear(work)
                 self.answers.say(work, event)
         except BaseException as e:
             self.bug = e
@@ -141,7 +141,8 @@ class Encoding:
 
     def _write(self, work: Work, media: Any) -> Finished:
         item, begin = work.item, time.perf_counter()
-        with errors_of(item), self.ledger.output.temporary(work.ticket % ANSWERS_AHEAD) as file:
+        with errors_of(item):
+            file = work.decoded.file
             made = self.task.encode(item, media, file)
             work.seconds["encode"] = time.perf_counter() - begin
             record = record_of(type(self.task), item, "done")

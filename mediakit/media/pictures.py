@@ -14,12 +14,13 @@ from mediakit.media.pixels import (
 )
 from mediakit.media.reading import read_picture
 from mediakit.media.resizing import resize
-from mediakit.media.result import Result, write_result
+from mediakit.media.result import HELD, Result, Written
 from mediakit.media.rows import Rows, rows_of
 from mediakit.media.sizes import Wanted, target, too_large
 from mediakit.media.writing import Encoding, write_picture, write_rows
 
 __all__ = [
+    "HELD",
     "Animation",
     "Encoding",
     "Net",
@@ -28,6 +29,7 @@ __all__ = [
     "Result",
     "Rows",
     "Wanted",
+    "Written",
     "background",
     "enlarge",
     "enlarge_frames",
@@ -44,6 +46,5 @@ __all__ = [
     "too_large",
     "write_animation",
     "write_picture",
-    "write_result",
     "write_rows",
 ]

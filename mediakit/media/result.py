@@ -1,44 +1,53 @@
-"""What became of a picture or an animation: new pixels, beside the metadata of the old."""
+"""What became of a picture or an animation, and whether it waits in memory to be written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mediakit.media.frames import Animation
 from mediakit.media.moving import write_animation
-from mediakit.media.pixels import Picture, Pixels
-from mediakit.media.rows import rows_of
+from mediakit.media.pixels import Picture
+from mediakit.media.rows import Rows, rows_of
 from mediakit.media.writing import Encoding, write_rows
+
+# A larger result is written while it is made: where formats can, in strips.
+HELD = 192 << 20
 
 
 @dataclass(frozen=True)
 class Result:
-    """`pixels` of `source` as they are now; an animation's frames in one column."""
+    """`rows` are the pixels of `source` as they are now; an animation's frames in one column.
+
+    They can be had once: for `held` or for `write`.
+    """
 
     source: Picture | Animation
-    pixels: Pixels
-    opaque: bool = False
-
-    @property
-    def frames(self) -> int:
-        return self.source.count if isinstance(self.source, Animation) else 1
-
-    @property
-    def width(self) -> int:
-        return int(self.pixels.shape[1])
-
-    @property
-    def height(self) -> int:
-        """Of one frame."""
-        return int(self.pixels.shape[0]) // self.frames
+    rows: Rows
 
     @property
     def nbytes(self) -> int:
-        return self.pixels.nbytes
+        return self.rows.nbytes
+
+    def held(self) -> "Result":
+        """The same with all its pixels made, in memory."""
+        return replace(self, rows=rows_of(self.rows.whole(), self.rows.opaque))
+
+    def write(self, path: Path, format: str, encoding: Encoding) -> "Written":
+        """Errors of `write_rows` and `write_animation`, and of making the rows."""
+        if isinstance(self.source, Animation):
+            frames = self.source.count
+            lost = write_animation(self.source, self.rows, path, format, encoding)
+        else:
+            frames = 1
+            lost = write_rows(self.source, self.rows, path, format, encoding)
+        return Written(self.rows.width, self.rows.height // frames, frames, lost)
 
 
-def write_result(result: Result, path: Path, format: str, encoding: Encoding) -> list[str]:
-    """Write it, and say what was lost; errors of `write_rows` and `write_animation`."""
-    rows = rows_of(result.pixels, result.opaque)
-    if isinstance(result.source, Animation):
-        return write_animation(result.source, rows, path, format, encoding)
-    return write_rows(result.source, rows, path, format, encoding)
+@dataclass(frozen=True)
+class Written:
+    """A result that is in its file: its size (of one frame), and what was lost."""
+
+    width: int
+    height: int
+    frames: int
+    lost: list[str]
+    nbytes: int = 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediakit import device
-from mediakit.batch.files import FileState, read_file
+from mediakit.batch.files import FileState, output_error, read_file
 from mediakit.batch.item import Decoded, Item, Made
 from mediakit.batch.record import record_of
 from mediakit.batch.replay import note
@@ -37,7 +37,7 @@ from mediakit.params import SMALLEST_TILE, Number, PictureInput, PictureOutput, 
 
 if TYPE_CHECKING:
     from mediakit.engines.upscaler import Upscaler
-    from mediakit.media.pictures import Animation, Picture, Result
+    from mediakit.media.pictures import Animation, Picture, Result, Written
 
 
 class UpscaleParams(PictureOutput):
@@ -244,12 +244,16 @@ class Upscale(Task):
         with self.cache.use(key, self._device, load, spec.size) as net:
             yield net
 
-    def compute(self, batch: list[tuple[Item, Decoded]], emit: Emit) -> list["Result"]:
-        results = []
+    def compute(self, batch: list[tuple[Item, Decoded]], emit: Emit) -> list["Result | Written"]:
+        from mediakit.media.pictures import HELD
+
+        results: list[Result | Written] = []
         for item, decoded in batch:
             with self._net(item) as net:
                 self._check_dtype(item, decoded, net)
-                results.append(self._upscale(item, decoded.media, net, emit))
+                result = self._upscale(item, decoded.media, net, emit)
+                large = result.nbytes > HELD
+                results.append(_write(item, result, decoded.file) if large else result.held())
         return results
 
     def _check_dtype(self, item: Item, decoded: Decoded, net: "Upscaler") -> None:
@@ -282,7 +286,7 @@ class Upscale(Task):
             rows = enlarge(through, media.pixels, size, params.downscale_first)
         if params.background:
             rows = rows.flattened(background(params.background))
-        return Result(media, rows.whole(), rows.opaque)
+        return Result(media, rows)
 
     def step_down(self) -> str | None:
         if self.execution.exact:  # other tiles, other bytes
@@ -294,19 +298,14 @@ class Upscale(Task):
         self._tile = tile
         return f"tile {tile}"
 
-    def encode(self, item: Item, media: "Result", file: Path) -> Made:
-        from mediakit.media.pictures import Encoding, write_result
+    def encode(self, item: Item, media: "Result | Written", file: Path) -> Made:
+        from mediakit.media.pictures import Result
 
-        params = _params(item)
-        format = WRITABLE[suffix_of(item.output or item.key)]
-        encoding = Encoding(
-            params.quality, params.compression, params.subsampling, params.lossless, _note(item)
-        )
-        warnings = write_result(media, file, format, encoding)
-        size = {"width": media.width, "height": media.height}
-        if media.frames > 1:
-            size["frames"] = media.frames
-        return Made(MEDIA_TYPES[format], size, warnings)
+        made = _write(item, media, file) if isinstance(media, Result) else media
+        size = {"width": made.width, "height": made.height}
+        if made.frames > 1:
+            size["frames"] = made.frames
+        return Made(MEDIA_TYPES[_format(item)], size, made.lost)
 
 
 def _params(item: Item) -> UpscaleParams:
@@ -314,6 +313,23 @@ def _params(item: Item) -> UpscaleParams:
     params = item.recipe.params
     assert isinstance(params, UpscaleParams)
     return params
+
+
+def _format(item: Item) -> str:
+    return WRITABLE[suffix_of(item.output or item.key)]
+
+
+def _write(item: Item, result: "Result", file: Path) -> "Written":
+    from mediakit.media.pictures import Encoding
+
+    params = _params(item)
+    encoding = Encoding(
+        params.quality, params.compression, params.subsampling, params.lossless, _note(item)
+    )
+    try:
+        return result.write(file, _format(item), encoding)
+    except OSError as e:
+        raise output_error(item.output or item.key, e) from None
 
 
 def _flag(name: str) -> str:
@@ -342,7 +358,7 @@ def _unlike_input(item: Item, picture: "Picture") -> Iterator[str]:
     from mediakit.media.pixels import is_opaque
 
     params = _params(item)
-    format = WRITABLE[suffix_of(item.output or item.key)]
+    format = _format(item)
     if format in OPAQUE and not params.background and not is_opaque(picture.pixels):
         raise ItemError(
             "alpha_unsupported",

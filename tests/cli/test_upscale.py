@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import random
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,3 +155,56 @@ def test_the_real_thing_in_a_process_of_its_own(put: Any, mediakit: Any) -> None
     second = mediakit("upscale", "p", "-o", "out", "--preset", "./again.yaml", "--json")
     assert second.records[0]["status"] == "skipped"
     assert json.loads(first.stdout)["artifacts"] == second.records[0]["artifacts"]
+
+
+FORMATS = ["png", "jpg", "tiff", "bmp", "webp", "avif", "gif"]
+
+
+@pytest.fixture
+def nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every result is too large to wait in memory."""
+    monkeypatch.setattr("mediakit.media.pictures.HELD", 0)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_large_results_are_written_as_they_are_made(
+    upscale: Any, request: pytest.FixtureRequest, format: str
+) -> None:
+    photos("p/a.png", "p/b.png")
+    options = ("--format", format, "--tile", "64", "--scale", "3", "--json")
+    held = upscale("p", "-o", "held", *options).records
+    request.getfixturevalue("nothing_held")
+    written = upscale("p", "-o", "written", *options).records
+    for a, b in zip(held, written, strict=True):
+        assert a["outputs"][0].removeprefix("held") == b["outputs"][0].removeprefix("written")
+        assert (a["result"], a["warnings"]) == (b["result"], b["warnings"])
+        assert pixels(a["outputs"][0]) == pixels(b["outputs"][0])
+    assert not list(Path("written/.mediakit").rglob("tmp/*"))
+    upscale("p/a.png", "-o", "-", "--format", format)
+
+
+def photos(*names: str) -> None:
+    """Noise of 90x70 pixels."""
+    for seed, name in enumerate(names):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.frombytes("RGB", (90, 70), random.Random(seed).randbytes(18900)).save(name)
+
+
+def pixels(path: str) -> bytes:
+    with Image.open(path) as picture:
+        return picture.convert("RGBA").tobytes()
+
+
+def test_a_full_disk_while_a_large_result_is_made(upscale: Any, nothing_held: None) -> None:
+    photos("p/a.png", "p/b.png")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))
+    try:
+        result = upscale("p", "-o", "out", "--format", "bmp", "--tile", "64", status=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert result.errors == ["disk_full"]
+    left = [path for path in Path("out").rglob("*") if path.is_file() and path.stat().st_size > 999]
+    assert left == []
+    upscale("p", "-o", "out", "--format", "bmp", "--tile", "64")
+    assert size("out/a.bmp") == (180, 140)
