@@ -35,19 +35,36 @@ class Journal:
         self._fd: int | None = None
         self._last = 0
         self._locks: Locks | None = None
+        self._started: set[str] = set()  # items begun and not answered for
+        self._tells = False  # this run's journal says more than what was begun and let go
+        self._made_parent = False
 
     def open(self) -> None:
         """Take this run's lock, begin its journal, and clear up after runs that have ended."""
         with self._mutex:
             if self._fd is not None:
                 return
-            (self.folder / "journal").mkdir(parents=True, exist_ok=True)
-            self._locks = self._locks or Locks(self.folder / "lock")
-            self._locks.wait(f"run {self.run}")
+            self._lock()
+            (self.folder / "journal").mkdir(exist_ok=True)
             self.temporary.mkdir(parents=True, exist_ok=True)
             path = self.folder / "journal" / f"{self.run}.jsonl"
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
             self._clear_up()
+
+    def _lock(self) -> None:
+        """Take this run's lock, on a file that no ending run has removed meanwhile."""
+        while True:
+            self._made_parent = self._made_parent or not self.folder.parent.exists()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                locks = Locks(self.folder / "lock")
+            except FileNotFoundError:
+                continue
+            locks.wait(f"run {self.run}")
+            if locks.is_there:
+                self._locks = locks
+                return
+            locks.close()
 
     @property
     def is_open(self) -> bool:
@@ -63,6 +80,8 @@ class Journal:
         with self._mutex:
             assert self._fd is not None, "open() first"
             # later than all that was seen, even if the clock was set back
+            self._tells = self._tells or kind not in ("start", "stop")
+            (self._started.add if kind == "start" else self._started.discard)(key)
             self._last = max(time.time_ns(), self.history.newest + 1, self._last + 1)
             line = {**fields, "t": kind, "at": self._last, "key": key}
             data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
@@ -81,6 +100,8 @@ class Journal:
             if self._fd is not None:
                 shutil.rmtree(self.temporary, ignore_errors=True)
                 os.close(self._fd)
+                if not (self._tells or self._started):
+                    self._leave_no_trace()
             elif _holds_something(self.folder / "tmp"):
                 with contextlib.suppress(OSError):  # there was nothing to do but this
                     self._locks = Locks(self.folder / "lock")
@@ -88,6 +109,20 @@ class Journal:
             if self._locks:
                 self._locks.close()
             self._fd = self._locks = None
+
+    def _leave_no_trace(self) -> None:
+        """Remove the folder of a run that came to nothing, if no other run has been there."""
+        journals = self.folder / "journal"
+        with contextlib.suppress(OSError):  # something in it, or someone
+            if os.listdir(journals) != [f"{self.run}.jsonl"] or not self.locks.acquire_all():
+                return
+            self.temporary.parent.rmdir()
+            (journals / f"{self.run}.jsonl").unlink()
+            journals.rmdir()
+            (self.folder / "lock").unlink()
+            self.folder.rmdir()
+            if self._made_parent:
+                self.folder.parent.rmdir()
 
     def _clear_up(self) -> None:
         """Remove what killed runs have left, and merge journals if there are many."""

@@ -38,6 +38,19 @@ class Locks:
         with self._mutex:
             self._held.add(name)
 
+    def acquire_all(self) -> bool:
+        """Take every lock there could be, until `close`; False if another process has any."""
+        try:
+            fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file still has a name: others lock what they find under it."""
+        return os.fstat(self.fd).st_nlink > 0
+
     def release(self, name: str) -> None:
         with self._mutex, contextlib.suppress(OSError):
             if name in self._held:

@@ -22,7 +22,7 @@ from mediakit.batch.output import Output
 from mediakit.batch.task import Task
 from mediakit.errors import ItemError, MediakitError, UserError, show
 from mediakit.models.catalog import find
-from mediakit.models.spec import fill_in
+from mediakit.models.spec import ModelSpec, fill_in
 from mediakit.params import Batch, Params, fault
 
 # Params that name a model; its digest counts, not its name.
@@ -45,10 +45,14 @@ class Job:
 
 class Planner:
     """Makes items of sources. `recipe` and `items` raise UserError for what is wrong with the
-    whole command; what is wrong with one input is in its item."""
+    whole command; what is wrong with one input is in its item. `pin` gives a model whose digests
+    are not known those of its files."""
 
-    def __init__(self, job: Job, output: Output) -> None:
+    def __init__(
+        self, job: Job, output: Output, pin: Callable[[ModelSpec], ModelSpec] = lambda spec: spec
+    ) -> None:
         self.job = job
+        self.pin = pin
         self.output = output
         self.recipes: dict[str, Recipe] = {}
         fields = list(job.task.Params.model_fields)
@@ -72,6 +76,7 @@ class Planner:
             spec.check_task(task.name)
             params = fill_in(params, task.name, spec)
         params = task.settle(params, given, models)
+        models = {role: self.pin(spec) for role, spec in models.items()}
         said = {
             "task": task.name,
             "result_version": task.result_version,

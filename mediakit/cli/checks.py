@@ -5,11 +5,16 @@ The rule: an option of the command line that can do nothing whatever the inputs 
 commands, so what they set may be useless for one.
 """
 
+import difflib
+
 from mediakit.batch.item import Item
 from mediakit.batch.output import Output
 from mediakit.batch.task import Task
 from mediakit.cli.options import Given
 from mediakit.errors import UserError, show
+from mediakit.models import catalog
+from mediakit.models.spec import ModelSpec
+from mediakit.tasks import registry
 
 
 def check_together(given: Given, arguments: list[str]) -> None:
@@ -58,3 +63,20 @@ def check_place(given: Given, output: Output) -> None:
 def check_items(task: type[Task], given: Given, items: list[Item]) -> None:
     """UserError for options that do nothing for any of the items."""
     task.check_useful(given.told, [i.output or show(i.key) for i in items if i.recipe])
+
+
+def check_entry(spec: ModelSpec) -> None:
+    """UserError bad_model_entry for an entry of the user's that names a task there is none of."""
+    if not catalog.is_own(spec):
+        return
+    known = {*registry.names(), *catalog.tasks()}
+    for key, named in (("tasks", spec.tasks), ("defaults", spec.defaults)):
+        for task in named:
+            if task not in known:
+                close = difflib.get_close_matches(task, sorted(known), n=1)
+                hint = close[0] if close else ", ".join(sorted(known))
+                raise UserError(
+                    "bad_model_entry",
+                    f"{show(catalog.user_file())}: {spec.name}.{key}: there is no task "
+                    f"{show(task)!r}; did you mean {hint}?",
+                )

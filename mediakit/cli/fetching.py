@@ -1,5 +1,6 @@
 """How a download is shown on a terminal."""
 
+from collections.abc import Callable
 from typing import Any
 
 from mediakit.errors import show
@@ -44,3 +45,22 @@ class Bar:
 
     def close(self) -> None:
         self._progress.stop()
+
+
+class Lines:
+    """Where there is no terminal: one line for each file, when it begins to come."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def show(self, what: str, done: int, total: int | None) -> None:
+        if (done or total) and what not in self._said:
+            self._said.add(what)
+            if total is None or done < total:
+                size = f" ({bytes_of(total)})" if total else ""
+                self._say(f"fetching {show(what)}{size}")
+
+
+def bytes_of(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mediakit.cli.fetching import Bar
+from mediakit.cli.checks import check_entry
+from mediakit.cli.fetching import Bar, Lines
 from mediakit.cli.render import on_terminal
 from mediakit.errors import ExitStatus, UserError, show
 from mediakit.models import catalog, trust, upkeep
@@ -73,9 +74,10 @@ def pull(names: Names, quiet: Quiet = False) -> None:
     specs = [_find(name) for name in names]
     store = Store()
     bar = Bar() if on_terminal() and not quiet else None
+    told = bar or (None if quiet else Lines(lambda line: sys.stderr.write(line + "\n")))
     try:
         for spec in specs:
-            path = store.pull(spec, bar.show if bar else None)
+            path = store.pull(spec, told.show if told else None)
             line = f"{show(spec.name)}: {show(path)}"
             if bar:
                 bar.above(line)
@@ -144,7 +146,9 @@ def rm(
 
 
 def _find(name: str) -> ModelSpec:
-    return catalog.find(name)
+    spec = catalog.find(name)
+    check_entry(spec)
+    return spec
 
 
 def _check_is_here(store: Store, spec: ModelSpec) -> None:
@@ -162,7 +166,9 @@ def _check_is_here(store: Store, spec: ModelSpec) -> None:
 
 
 def _all(store: Store) -> Iterator[ModelSpec]:
-    yield from catalog.known().values()
+    for spec in catalog.known().values():
+        check_entry(spec)
+        yield spec
     for reference in upkeep.references(store):
         yield catalog.find(reference)
 

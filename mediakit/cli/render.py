@@ -15,6 +15,7 @@ import psutil
 from mediakit.batch.events import Event, Fetching, Finished, Note, Planned, Progress
 from mediakit.batch.record import to_json
 from mediakit.batch.stop import Stop
+from mediakit.cli.fetching import Lines
 from mediakit.errors import ExitStatus, show
 from mediakit.params import Batch
 
@@ -35,6 +36,8 @@ class Renderer:
         self._lock = threading.Lock()
         self._broken = False
         self._bar = None if batch.quiet or batch.no_progress or not on_terminal() else Bar()
+        silent = batch.quiet or batch.no_progress or batch.json_lines
+        self._lines = None if silent or self._bar else Lines(self.say)
 
     def __call__(self, event: Event) -> None:
         with self._lock:
@@ -47,6 +50,8 @@ class Renderer:
                     self.say(event.text.rstrip("\n"))
                 case Planned() | Progress() | Fetching() if self._bar:
                     self._bar.show(event)
+                case Fetching() if self._lines:
+                    self._lines.show(event.file, event.done, event.total)
 
     def _finished(self, event: Finished) -> None:
         self.counts[event.status] += 1

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mediakit import device
-from mediakit.batch.events import Finished, Note, Planned
+from mediakit.batch.events import Fetching, Finished, Note, Planned
 from mediakit.batch.feed import Feed, ListFeed, StreamFeed
 from mediakit.batch.inputs import Finder, check_is_file
 from mediakit.batch.item import Item, Source
@@ -20,12 +20,14 @@ from mediakit.batch.rows import Lists
 from mediakit.batch.runner import Runner
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import Task, check_installed
-from mediakit.cli.checks import check_items, check_place, check_together
+from mediakit.cli.checks import check_entry, check_items, check_place, check_together
 from mediakit.cli.explain import explain
 from mediakit.cli.options import Given, collect, signature
 from mediakit.cli.render import Renderer
 from mediakit.errors import ExitStatus, MediakitError, Stopped, UserError
+from mediakit.models import trust
 from mediakit.models.cache import ModelCache
+from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 from mediakit.params import Batch
 from mediakit.tasks import registry
@@ -96,12 +98,14 @@ def run_task(
     single = rows is None and (streaming or _is_one_file(batch, arguments))
     output = output_for(batch.out, single, task.output_suffixes)
     check_place(given, output)
-    planner = Planner(Job(task, given.params, given.given, batch), output)
-    planner.recipe()
     lists, stop = Lists(), Stop()
     with stop.on_signals():
         renderer = Renderer(task.name, batch, stop)
         try:
+            job = Job(task, given.params, given.given, batch)
+            planner = Planner(job, output, _pin(batch, renderer))
+            with stop.at_once():
+                planner.recipe()
             if streaming:
                 check_items(task, given, [])
                 source = lists.stdin(0, batch.null, task.sniff)
@@ -123,6 +127,26 @@ def run_task(
             renderer(Note(f"passed over {count} records that have no outputs (failed or planned)"))
         renderer.close(status)
     return status
+
+
+def _pin(batch: Batch, renderer: Renderer) -> Callable[[ModelSpec], ModelSpec]:
+    """What fetches models whose digests are not known yet; a dry run fetches nothing."""
+    store = Store(offline=batch.offline)
+    failures: dict[str, UserError] = {}  # asked for once, however many rows name it
+
+    def pin(spec: ModelSpec) -> ModelSpec:
+        check_entry(spec)
+        if batch.dry_run:
+            return trust.fill(spec, store.root)
+        if failure := failures.get(spec.name):
+            raise UserError(failure.code, failure.message)
+        try:
+            return store.pin(spec, lambda *told: renderer(Fetching(*told)))
+        except UserError as e:
+            failures[spec.name] = e
+            raise
+
+    return pin
 
 
 def _planned(planner: Planner, given: Given, found: list[Source], renderer: Renderer) -> Feed:

@@ -101,6 +101,16 @@ def known() -> dict[str, ModelSpec]:
     return {**_shipped(), **_own()}
 
 
+def is_own(spec: ModelSpec) -> bool:
+    """Whether it is an entry of models.yaml."""
+    return not (spec.name in _shipped() or spec.local or spec.is_reference)
+
+
+def tasks() -> set[str]:
+    """What the models that mediakit knows by itself are for."""
+    return {task for spec in _shipped().values() for task in spec.tasks}
+
+
 def find(model: str, *, engine: str = DEFAULT_ENGINE, stamps: Path | None = None) -> ModelSpec:
     """The model that `model` names: a catalog name, or weights that `engine` loads: a path, an
     address at the hub (hf:org/repository@revision/file; @main may be left out), or https.

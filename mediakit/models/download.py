@@ -58,7 +58,9 @@ def _fetch_place(
     work: Path,
     progress: Callable[[str, int, int | None], None],
 ) -> None:
-    name = next(iter(members.values())).name if len(members) == 1 else spec.name
+    name = next(iter(members.values())).name
+    if len(members) > 1 or spec.is_reference:  # whose file is called "weights"
+        name = spec.name
     request = Request(
         place,
         {member: work / file.name for member, file in members.items()},
@@ -70,8 +72,8 @@ def _fetch_place(
     for file in members.values():
         _accept(store, spec, file, work / file.name, place)
         size = (store.folder(spec) / file.name).stat().st_size
-        progress(file.name, size, size)
-    if name == spec.name and name not in {file.name for file in members.values()}:
+        progress(file.name if len(members) > 1 else name, size, size)
+    if len(members) > 1 and name not in {file.name for file in members.values()}:
         progress(name, 1, 1)  # its own line is done
 
 

@@ -100,6 +100,7 @@ def _go_on(request: Request, partial: Path) -> None:
 def _receive(request: Request, response: Any, file: Any, total: int | None) -> None:
     done = file.tell()
     size = request.sizes[""]
+    request.progress(done, total or size)
     while True:
         with _told(request.place):
             block = response.read1(_BLOCK)

@@ -78,7 +78,7 @@ def test_from_nothing_to_a_model_and_back(site, home):
     path = home / "models" / "mine" / "a.pth"
     assert models("path", "mine", status=2).stderr.endswith("[offline]\n")
     assert models("list", "--here").stdout == ""
-    assert models("pull", "mine").stderr == f"mine: {path}\n"
+    assert models("pull", "mine").stderr == f"fetching a.pth (1.0 MB)\nmine: {path}\n"
     assert path.read_bytes() == WEIGHTS
     assert models("path", "mine").stdout == f"{path}\n"
     assert models("verify").stdout == "mine: a.pth is right\n"
@@ -134,8 +134,10 @@ def test_verifying_what_is_not_here(home):
 def test_wrong_bytes_are_named_and_leave_nothing(site, home):
     site.pages["/a.pth"] = Page(WEIGHTS[::-1])
     ran = models("pull", "mine", status=2)
-    assert ran.stderr.startswith("mediakit: mine: a.pth is not the file")
-    assert ran.stderr.endswith("[digest_mismatch]\n")
+    fetching, line = ran.stderr.splitlines()
+    assert fetching == "fetching a.pth (1.0 MB)"
+    assert line.startswith("mediakit: mine: a.pth is not the file")
+    assert line.endswith("[digest_mismatch]")
     assert [path.name for path in (home / "models").rglob("*") if path.is_file()] == [".lock"]
 
 

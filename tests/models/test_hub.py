@@ -65,7 +65,7 @@ def test_a_reference_is_pulled_once_and_then_needs_no_network(hub, tmp_path):
     path = Path(str(first["path"]))
     assert path.read_bytes() == WEIGHTS
     assert path.is_relative_to(tmp_path / "models")
-    assert list(first["told"])[-1] == ["weights.pth", 2097152, 2097152]
+    assert list(first["told"])[-1] == ["hf:someone/upscalers@main/net.pth", 2097152, 2097152]
     asked = len(hub.asked)
     assert pull()["path"] == str(path)
     assert len(hub.asked) == asked

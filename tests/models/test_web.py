@@ -17,6 +17,7 @@ from mediakit.models.spec import ModelFile, ModelSpec
 from mediakit.models.store import Store
 
 from .loopback import Page, Web
+from .tls import secure
 
 WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
 PULL = """
@@ -284,19 +285,7 @@ def test_http_without_a_digest_is_refused(spec):
 @pytest.fixture
 def tls(site, tmp_path, monkeypatch) -> Web:
     """The site with a certificate of its own; trusted by those who read `certificate.pem`."""
-    ssl = pytest.importorskip("ssl")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", str(key), "-out", str(certificate)],
-        capture_output=True,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    site.server.socket = context.wrap_socket(site.server.socket, server_side=True)
-    site.url = site.url.replace("http:", "https:")
+    secure(site, tmp_path)
     return site
 
 
