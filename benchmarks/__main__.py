@@ -22,6 +22,7 @@ SUBJECTS = {
     "engine": "benchmarks.batch",
     "pipeline": "benchmarks.pipeline",
     "upscale": "benchmarks.upscale",
+    "loop": "benchmarks.loop",
 }
 # a quick run has none
 VERDICTS = {True: "met", False: "MISSED", None: ""}
@@ -64,6 +65,7 @@ def measure(subject: str, place: Place, pairs: int | None) -> list[dict[str, Any
         print(f"measuring {row.name} ...", file=sys.stderr, flush=True)
         if result := attempt(row.name, partial(compare, row, pairs)):
             found.append(result | ({"met": None} if place.quick else {}))
+            print(f"  {result['value']:.2f} {result['unit']}", file=sys.stderr, flush=True)
     return found
 
 

@@ -12,7 +12,7 @@ from statistics import median
 from typing import IO, Any
 
 # what is kept of a run's output, bytes
-LAST_WORDS = 4096
+LAST_WORDS = 65536
 ROOT = Path(__file__).parent.parent
 MEDIAKIT = (sys.executable, "-c", "from mediakit.cli.app import main; main()")  # as the script does
 
@@ -51,7 +51,8 @@ class Row:
     """One line of the table: how `first` compares with `second`, and what was hoped for.
 
     `value` makes the number that `goal` is about out of all samples; it must be at most the
-    goal, or at least, with `at_least`. `notes` are facts found on the way.
+    goal, or at least, with `at_least`. `notes` are facts found on the way. `check` runs both
+    sides, compares what they made and gives more notes; RuntimeError if no ratio would count.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Row:
     pairs: int = 5
     warm: bool = True  # run each once before it counts
     notes: list[str] = field(default_factory=list)
+    check: Callable[[], list[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ def compare(row: Row, pairs: int | None = None) -> dict[str, Any]:
     first: list[Sample] = []
     second: list[Sample] = []
     load = os.getloadavg()[0]
+    if row.check:
+        row.notes += row.check()
     if row.warm:
         row.first.run()
         row.second.run()

@@ -22,7 +22,7 @@ from mediakit.batch import runner
 from mediakit.batch.files import read_file
 from mediakit.batch.item import Decoded, Item, Made
 from mediakit.batch.task import Emit
-from mediakit.media.pictures import read_picture, write_picture
+from mediakit.media.pictures import Encoding, read_picture, write_picture
 from mediakit.params import PictureOutput
 
 SUFFIX, QUALITY = ".jpg", 90
@@ -45,7 +45,7 @@ class Stages(Stub):
         return [decoded.media for _, decoded in batch]
 
     def encode(self, item: Item, media: Any, file: Path) -> Made:
-        return Made("image/jpeg", {}, write_picture(media, file, "jpg", QUALITY))
+        return Made("image/jpeg", {}, write_picture(media, file, "jpg", Encoding(quality=QUALITY)))
 
 
 class Inline:
@@ -82,7 +82,7 @@ def stage_seconds(photos: Path) -> tuple[float, float]:
             begin = time.perf_counter()
             picture = read_picture(path.read_bytes(), str(path), MAX_PIXELS)
             middle = time.perf_counter()
-            write_picture(picture, Path(folder) / "out", "jpg", QUALITY)
+            write_picture(picture, Path(folder) / "out", "jpg", Encoding(quality=QUALITY))
             decoding.append(middle - begin)
             encoding.append(time.perf_counter() - middle)
     return median(decoding), median(encoding)

@@ -22,8 +22,7 @@ MOST_DIFFERENT = 1  # level of 255, anywhere
 
 def rows(place: Place) -> list[Row]:
     """Unavailable without the reference packages; RuntimeError if the pictures differ."""
-    if missing := [name for name in REFERENCE if importlib.util.find_spec(name) is None]:
-        raise Unavailable(f"no {', '.join(missing)}; pip install '.[reference]' (Python < 3.13)")
+    check_reference()
     photos, weights = place.folder / "photos", place.folder / "weights.pth"
     count = place.count(16, 2)
     run((sys.executable, "-m", "benchmarks.photos", "crops", photos, str(count), str(SIDE)))
@@ -55,6 +54,12 @@ def rows(place: Place) -> list[Row]:
     ]  # fmt: skip
 
 
+def check_reference() -> None:
+    """Unavailable without the packages that are compared with."""
+    if missing := [name for name in REFERENCE if importlib.util.find_spec(name) is None]:
+        raise Unavailable(f"no {', '.join(missing)}; pip install '.[reference]' (Python < 3.13)")
+
+
 def _mediakit(photos: Path, out: Path) -> Sample:
     """--force: made again each time; the journal of the runs before is read as a user's would."""
     return run(
@@ -74,7 +79,7 @@ def _reference(photos: Sequence[Path], weights: Path, out: Path) -> Sample:
     return sum(samples[1:], start=samples[0])
 
 
-def write_weights(path: Path) -> None:
+def write_weights(path: Path, model: str = MODEL) -> None:
     """mediakit's own weights of the model, in the form that the reference loads."""
     import safetensors.torch
     import torch
@@ -82,7 +87,7 @@ def write_weights(path: Path) -> None:
     from mediakit.models.catalog import find
     from mediakit.models.store import Store
 
-    state = safetensors.torch.load_file(Store().pull(find(MODEL)))
+    state = safetensors.torch.load_file(Store().pull(find(model)))
     torch.save({"params": state}, path)
 
 
@@ -104,6 +109,6 @@ def difference(ours: Path, theirs: Path) -> dict[str, float]:
 
 if __name__ == "__main__":
     if sys.argv[1] == "weights":
-        write_weights(Path(sys.argv[2]))
+        write_weights(Path(sys.argv[2]), *sys.argv[3:])
     else:
         print(json.dumps(difference(Path(sys.argv[2]), Path(sys.argv[3]))))

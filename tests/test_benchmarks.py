@@ -3,6 +3,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+from PIL import Image
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -53,3 +57,70 @@ sys.modules["bad"].rows = rows
 bench.SUBJECTS["bad"] = "bad"
 json.dump(bench.measure("bad", Place(Path(sys.argv[1]), True), None), sys.stdout)
 """
+
+
+def test_a_row_whose_outputs_differ_has_no_ratio(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", _DIFFERENT, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    bad, good = json.loads(found.stdout)
+    assert bad == {"name": "bad", "failed": "the pictures are not the same"}
+    assert good["name"] == "good" and good["notes"] == ["alike"] and good["value"] == 1
+
+
+_DIFFERENT = """
+import json, sys, types
+from pathlib import Path
+from benchmarks import __main__ as bench
+from benchmarks.measure import Place, Row, Sample, Side, speedup
+
+def differ():
+    raise RuntimeError("the pictures are not the same")
+
+side = Side("nothing", lambda: Sample(1.0, 1.0))
+one = dict(first=side, second=side, value=speedup, goal=1, unit="times", at_least=True)
+rows = [Row("bad", check=differ, **one), Row("good", check=lambda: ["alike"], **one)]
+sys.modules["both"] = types.ModuleType("both")
+sys.modules["both"].rows = lambda place: rows
+bench.SUBJECTS["both"] = "both"
+json.dump(bench.measure("both", Place(Path(sys.argv[1]), True), None), sys.stdout)
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "most", "alpha", "alike"),
+    [("nothing", 0, 0, 1.0), ("one level", 1, 0, 1.0), ("a square", 9, 0, 0.99),
+     ("unseen colours", 0, 0, 1.0), ("alpha", 0, 30, 0.99)],
+)  # fmt: skip
+def test_how_far_pictures_are_apart(
+    change: str, most: int, alpha: int, alike: float, tmp_path: Path
+) -> None:
+    """Colours count where the input is opaque all around; what a viewer sees counts everywhere."""
+    source = np.full((100, 100, 4), 200, np.uint8)
+    source[..., 3] = 0
+    source[:, :80, 3] = 255
+    first = source.repeat(4, axis=0).repeat(4, axis=1)
+    second = first.copy()
+    if change == "one level":
+        second[..., :3] += 1
+    elif change == "a square":
+        second[160:200, 160:200, 1] += 9
+    elif change == "unseen colours":
+        second[:, 330:, :3] = 7
+    elif change == "alpha":
+        second[:40, :40, 3] -= 30
+    for name, pixels in (("in", source), ("ours", first), ("theirs", second)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels).save(tmp_path / name / "a.png")
+    folders = [tmp_path / name for name in ("ours", "theirs", "in")]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.loop", "apart", *folders],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["files"], found["most"], found["alpha"]) == (1, most, alpha)
+    assert found["alike"] == pytest.approx(alike, abs=0.007)
+    assert (found["psnr"] > 100) == (change in ("nothing", "unseen colours"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from mediakit.models import pypi
+from mediakit.models.sources import Request
 
 PACKAGE = "scikit-image==0.26.0"
 SIZE = 160  # pixels a side
@@ -28,7 +29,8 @@ def main(folder: Path) -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         originals = {f"skimage/data/{file}": Path(temporary) / file for file, *_ in PHOTOS.values()}
-        pypi.fetch(PACKAGE, originals, dict.fromkeys(originals, 10**8), lambda done: None)
+        sizes = dict.fromkeys(originals, 10**8)
+        pypi.fetch(Request(PACKAGE, originals, sizes, lambda done, total: None))
         for name, (file, left, top, side) in PHOTOS.items():
             photo = Image.open(Path(temporary) / file).convert("RGB")
             photo = photo.crop((left, top, left + side, top + side))

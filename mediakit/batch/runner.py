@@ -4,6 +4,7 @@ The device never waits for a decoder or an encoder, and what waits between them 
 bytes. Whatever happens to one item is answered for that item.
 """
 
+import threading
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -130,6 +131,8 @@ class Runner:
         try:
             if self._before.fetch_ahead(chain([item], feed.known())):
                 self._begin()
+                # daemon: nobody waits for an import at the end
+                threading.Thread(target=self.task.warm_up, name="warm up", daemon=True).start()
         except (UserError, Stopped):
             if not self.stop:
                 raise

@@ -80,6 +80,10 @@ class Task(ABC):
     def begin(self) -> None:
         """Choose the device; called once, before the first item. UserError if it can't be had."""
 
+    def warm_up(self) -> None:
+        """Import what `compute` will need, while the first inputs are decoded; raises nothing."""
+        return
+
     @abstractmethod
     def used(self) -> Mapping[str, Any]:
         """The Execution as it came out, for the record: device, dtype, threads, tile, ..."""

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import spandrel  # type: ignore[import-untyped]
 import torch
 
 from mediakit.device import empty_cache
 from mediakit.engines.faults import meaning
+from mediakit.engines.nets import spandrel
 from mediakit.engines.tiling import Axis, Pixels, axis, run_strips, run_tiled
 from mediakit.engines.weights import read_weights, write_weights
 from mediakit.errors import ItemError, UserError, show
@@ -30,9 +30,10 @@ _BYTES = {"Compact": 18, "ESRGAN": 160, "SwinIR": 95, "DAT": 300}
 _BYTES_UNKNOWN = 450
 _SHARE = 0.7  # of the free memory: allocators round up, and others want some too
 _LADDER = range(64, 1024 + 1, 64)
-# 512x512 and 1024x1024 photos on 2 cores: Compact nets are 10 to 15 % faster in tiles of about
-# 270 than whole (the tensors stay nearer to the cache); ESRGAN's time a pixel does not change
-_CPU_MOST = {"Compact": 320}
+# On 2 cores Compact nets take the same time a pixel in tiles of 290 and of 540 with large pages
+# (see engines/__init__.py), and 10 to 15 % less in small tiles without them, as on other systems;
+# larger tiles share fewer pixels. ESRGAN's time a pixel does not change.
+_CPU_MOST = {"Compact": 384}
 _EXACT = 256  # must not follow the free memory
 # Input pixels that tiles share. Against untiled, on a photo: animevideov3 at 32 is at most 1
 # level of 255 off anywhere; x4plus has 47.8 dB at 32, 51.8 at 48, 56.5 at 64. Tiles of less than
@@ -185,7 +186,7 @@ class Upscaler:
         out = self._net(image)  # clamps to 0 ... 1, and pads as the net needs it
         whole = out[0].float().mul_(most).round_().permute(1, 2, 0)
         whole = whole.to(torch.uint8 if most == 255 else torch.int32)
-        made: Pixels = whole.contiguous().cpu().numpy().astype(part.dtype, copy=False)
+        made: Pixels = _on_host(whole.contiguous()).numpy().astype(part.dtype, copy=False)
         return made
 
     def _look(self, module: object, inputs: object, output: object) -> None:
@@ -252,6 +253,14 @@ def _known(net: object, name: str) -> spandrel.ImageModelDescriptor[Any]:
             "upscaling needs an RGB model",
         )
     return net
+
+
+def _on_host(made: torch.Tensor) -> torch.Tensor:
+    """A copy out of GPU memory goes into pinned memory, which torch keeps for the next one: the
+    driver would copy twice otherwise."""
+    if not made.is_cuda:
+        return made.cpu()
+    return torch.empty(made.shape, dtype=made.dtype, pin_memory=True).copy_(made)
 
 
 def _width(model: torch.nn.Module) -> int:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -191,6 +191,10 @@ class Upscale(Task):
         self._threads = e.threads or (1 if e.exact else device.free_cores())
         if e.tile != "auto":
             self._tile = int(e.tile)
+
+    def warm_up(self) -> None:
+        with suppress(Exception):  # `compute` says what is wrong
+            import_module("mediakit.engines.upscaler")
 
     def used(self) -> Mapping[str, Any]:
         return {

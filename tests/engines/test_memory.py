@@ -54,7 +54,7 @@ class Used:
         decoded = Decoded(Picture(np.zeros((side, side // 2, 3), np.uint8), "png"), ())
         work: list[tuple[Item, Decoded]] = [(item, decoded)]
         (made,) = self.task.compute(work, lambda share: None)
-        assert made.pixels.shape == (side * 2, side // 2 * 2, 3)
+        assert made.rows.whole().shape == (side * 2, side // 2 * 2, 3)
         return decoded.warnings
 
 

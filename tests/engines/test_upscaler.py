@@ -256,7 +256,7 @@ class TestPixels:
 class TestMemory:
     def test_tile_follows_the_free_memory(self, small: Upscaler) -> None:
         tiles = [small.auto_tile(free) for free in (0, 2**22, 2**24, 2**26, 2**40)]
-        assert tiles[0] == 64 and tiles[-1] == 320
+        assert tiles[0] == 64 and tiles[-1] == 384
         assert tiles == sorted(tiles) and len(set(tiles)) >= 3
         assert all(tile % 64 == 0 for tile in tiles)
 
