@@ -9,6 +9,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -408,9 +409,9 @@ class TestWriting:
         assert caught.value.errno == errno.ENOSPC
 
     @pytest.mark.parametrize("format", FORMATS)
-    def test_a_full_disk_half_way(self, format: str, tmp_path: Path, small_files: None) -> None:
+    def test_a_full_disk_half_way(self, format: str, tmp_path: Path) -> None:
         picture = Picture(np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8), "png")
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError) as caught, small_files():
             write_picture(picture, tmp_path / "x", format)
         assert caught.value.errno == errno.EFBIG
 
@@ -419,13 +420,16 @@ class TestWriting:
             write_picture(read(encode(scene(), "PNG")), tmp_path / "no" / "x", "png")
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow past 8 KiB, which ends writes as a full disk does."""
+    """No file may grow past 8 KiB, which ends writes as a full disk does; pytest's own log, if it
+    goes to one, too: so only around the writing."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def rgba(*rows: list[tuple[int, int, int, int]]) -> Pixels:
