@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-.PHONY: demo test lint types unit docs bench bench-large lowest clean
+.PHONY: demo test lint types unit docs bench bench-large lowest starter clean
 
 $(BIN)/mediakit: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +45,15 @@ lowest:  ## Install the lowest versions that pyproject.toml allows, and test wit
 	.venv-lowest/bin/pip install --quiet --upgrade pip
 	.venv-lowest/bin/pip install --quiet --editable '.[dev]' --constraint .venv-lowest/lowest.txt
 	.venv-lowest/bin/pytest
+
+# at most 100 steps are lost where it is stopped: run it again and it goes on
+STARTER ?= build/starter
+SHIPPED := mediakit/models/shipped/starter-diffusion
+starter: $(BIN)/mediakit  ## Train the text-to-image model that ships: hours on a CPU, goes on where stopped
+	$(BIN)/python -m tools.starter.train_vae --work $(STARTER)
+	$(BIN)/python -m tools.starter.train_unet --work $(STARTER)
+	$(BIN)/python -m tools.starter.pack $(STARTER)/trained $(SHIPPED)
+	$(BIN)/python -m tools.starter.measure $(SHIPPED) --out docs/starter
 
 clean:
 	rm -rf $(VENV) .venv-lowest demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -23,10 +23,12 @@ SUBJECTS = {
     "pipeline": "benchmarks.pipeline",
     "upscale": "benchmarks.upscale",
     "loop": "benchmarks.loop",
+    "diffusion": "benchmarks.diffusion",
 }
 # a quick run has none
 VERDICTS = {True: "met", False: "MISSED", None: ""}
-PACKAGES = ("typer", "pydantic", "pillow", "torch", "spandrel", "realesrgan")
+PACKAGES = ("typer", "pydantic", "pillow", "torch", "spandrel", "realesrgan", "diffusers",
+            "transformers")  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> int:

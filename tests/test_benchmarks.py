@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 ROOT = Path(__file__).parent.parent
 
@@ -124,3 +125,65 @@ def test_how_far_pictures_are_apart(
     assert (found["files"], found["most"], found["alpha"]) == (1, most, alpha)
     assert found["alike"] == pytest.approx(alike, abs=0.007)
     assert (found["psnr"] > 100) == (change in ("nothing", "unseen colours"))
+
+
+@pytest.mark.parametrize(
+    ("change", "alike", "count"),
+    [("names and text", True, 2), ("one value", False, 2), ("one more", False, 3),
+     ("none", False, 0)],
+)  # fmt: skip
+def test_generated_pictures_count_as_the_same_by_their_pixels_alone(
+    change: str, alike: bool, count: int, tmp_path: Path
+) -> None:
+    pictures = [np.full((8, 8, 3), value, np.uint8) for value in (10, 20)]
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder in (ours, theirs):
+        folder.mkdir()
+    for number, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(theirs / f"{number}-1.png")
+    if change == "one value":
+        pictures[1][7, 7, 2] += 1
+    elif change == "one more":
+        pictures.append(pictures[0])
+    elif change == "none":
+        pictures.clear()
+    text = PngInfo()
+    text.add_text("mediakit", "{}")
+    for number, pixels in enumerate(reversed(pictures)):
+        Image.fromarray(pixels).save(ours / f"a-red-star_{number}.png", pnginfo=text)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.diffusion", "same", ours, theirs],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"count": count, "size": "8x8", "same": alike}
+
+
+def test_generating_is_compared_over_enough_pictures(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", _DIFFUSION, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    said = json.loads(found.stdout)
+    assert said["torch"] is False  # the measuring process stays small
+    assert said["prompts"] == 32
+    assert said["rows"] == {
+        "diffusion starter": [1.05, True, "64 of 25 steps, mediakit generate"],
+        "diffusion 60M": [1.05, True, "8 of 4 steps, mediakit generate"],
+        "diffusion starter unguided": [1.8, True, "64 of 25 steps, mediakit generate, guidance 1"],
+        "diffusion 60M unguided": [1.8, True, "8 of 4 steps, mediakit generate, guidance 1"],
+        "diffusion first picture": [1, False, "1 of 25 steps, mediakit generate"],
+    }
+
+
+_DIFFUSION = """
+import json, sys
+from pathlib import Path
+from benchmarks.diffusion import prompts, rows
+from benchmarks.measure import Place
+
+found = {r.name: [r.goal, r.at_least, r.first.what] for r in rows(Place(Path(sys.argv[1]), False))}
+said = {"rows": found, "prompts": len(set(prompts())), "torch": "torch" in sys.modules}
+json.dump(said, sys.stdout)
+"""

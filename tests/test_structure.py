@@ -15,8 +15,8 @@ ROOT = Path(mediakit.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_bytes()) for path in FILES}
 # each may import those before it
-LAYERS = ["errors", "params", "device", "models", "media", "engines", "batch", "presets", "tasks",
-          "cli"]  # fmt: skip
+LAYERS = ["errors", "params", "device", "models", "media", "engines", "prompts", "batch", "presets",
+          "tasks", "cli"]  # fmt: skip
 MODEL_LIBRARIES = {"torch", "torchvision", "spandrel", "cv2", "diffusers", "transformers",
                    "faster_whisper", "llama_cpp"}  # fmt: skip
 EXTRAS = MODEL_LIBRARIES | {"numpy", "PIL", "safetensors"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mediakit.batch.files import FileState
+from mediakit.batch.files import FileState, read_file
 from mediakit.errors import MediakitError
 from mediakit.models.spec import ModelSpec
 from mediakit.params import Params
@@ -20,7 +20,9 @@ class Source:
     `path` is as the user gave it (surrogateescape for bytes that are not UTF-8), `relative` is
     below the directory it was found in, `row` the Params that a list set for it, `data` the
     bytes themselves when they came through standard input, `upstream` the ids of the records it
-    came from. `error` is set when the list's line could not be understood.
+    came from. `error` is set when the list's line could not be understood. With `is_text` the
+    input is no file: `path` is the text itself, and `relative` what may stand for it in a name.
+    `beside` are other files it needs: role -> path.
     """
 
     path: str
@@ -29,6 +31,19 @@ class Source:
     data: bytes | None = None
     upstream: tuple[str, ...] = ()
     error: MediakitError | None = None
+    is_text: bool = False
+    beside: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that the result depends on; "-" is standard input."""
+        return () if self.is_text else (self.path, *self.beside.values())
+
+    def read(self) -> tuple[bytes, FileState]:
+        """The bytes of the input, and their identity; ItemError names what is wrong with it."""
+        if self.data is None:
+            return read_file(self.path)
+        return self.data, FileState.of_bytes(self.path, self.data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,8 @@ def _common(sources: Sequence[Source]) -> str:
 def hash_of(source: Source) -> str:
     """The same on every machine where the command is the same."""
     row = sorted((source.row or {}).items(), key=str)
-    text = repr((os.path.normpath(source.path), row))
+    path = source.path if source.is_text else os.path.normpath(source.path)
+    text = repr((path, row))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 

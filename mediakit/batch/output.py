@@ -33,7 +33,9 @@ class Output:
         """The path of an output as the user would write it."""
         if self.file:
             return str(self.file)
-        return os.path.join(self.folder, key) if self.folder else None
+        if self.folder is None:
+            return None
+        return key if self.folder == Path() else os.path.join(self.folder, key)
 
     def final(self, item: Item) -> str:
         """The file that an item's output is or becomes: where a link leads, for a single file."""

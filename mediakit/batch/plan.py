@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -25,8 +26,10 @@ from mediakit.models.catalog import find
 from mediakit.models.spec import ModelSpec, fill_in
 from mediakit.params import Batch, Params, fault
 
-# Params that name a model; its digest counts, not its name.
-MODEL_FIELDS = {"model"}
+# Params that name models; what a row names so is only its item's fault.
+MODEL_FIELDS = {"model", "vae", "lora", "embedding"}
+# Params that name files whose digests count, not their names
+DIGESTED = {"model", "vae", "mask"}
 # Recipes kept, one for each kind of row.
 RECIPES = 10_000
 # Before the keys of items in error, which no name of an output can be: those are normalised.
@@ -55,6 +58,9 @@ class Planner:
         self.pin = pin
         self.output = output
         self.recipes: dict[str, Recipe] = {}
+        chosen = job.batch.shard or job.batch.retry_failed  # which are wanted is told later
+        self._spread_one = job.task.spreading(None if chosen else job.batch.limit)
+        self._found: dict[tuple[str, str], ModelSpec] = {}
         fields = list(job.task.Params.model_fields)
         self.template = Template(job.batch.name, fields) if job.batch.name else None
 
@@ -67,34 +73,78 @@ class Planner:
             self.recipes[cached] = self._new_recipe(row or {})
         return self.recipes[cached]
 
-    def _new_recipe(self, row: Row) -> Recipe:
-        task, base = self.job.task, self.job.params
-        params = task.Params(**{**dict(base), **row}) if row else base
+    def check(self) -> None:
+        """UserError for what is wrong with the command's own Params; no model is asked for, for
+        rows may name others."""
+        self._settled({})
+
+    def _settled(self, row: Row) -> tuple[Params, tuple[str, ...], Mapping[str, ModelSpec]]:
+        """Params with all that models and task have to say, which were given, and the models."""
+        task, params = self.job.task, self._own(row)
         given = tuple(f for f in task.Params.model_fields if f in self.job.given or f in row)
-        models = {role: find(name) for role, name in task.model_names(params).items()}
-        for spec in models.values():
+        models = {
+            role: self._find(name, _kind(role)) for role, name in task.model_names(params).items()
+        }
+        for spec in reversed(models.values()):  # what a LoRA needs comes before its model's own
             spec.check_task(task.name)
             params = fill_in(params, task.name, spec)
-        params = task.settle(params, given, models)
-        models = {role: self.pin(spec) for role, spec in models.items()}
+        return task.settle(params, given, models), given, models
+
+    def _new_recipe(self, row: Row) -> Recipe:
+        task = self.job.task
+        params, given, found = self._settled(row)
+        models = {role: self.pin(spec) for role, spec in found.items()}
         said = {
             "task": task.name,
             "result_version": task.result_version,
-            "params": params.model_dump(mode="json", exclude=MODEL_FIELDS),
+            "params": params.model_dump(mode="json", exclude=DIGESTED),
             "models": {role: spec.sha256 for role, spec in models.items()},
         }
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         return Recipe(params, given, models, digest)
 
+    def _find(self, name: str, kind: str) -> ModelSpec:
+        """Once a batch, so that all its items mean the same."""
+        if (name, kind) not in self._found:
+            self._found[name, kind] = find(name, engine=self.job.task.engine, kind=kind)
+        return self._found[name, kind]
+
+    def _own(self, row: Row) -> Params:
+        """The Params with a row's, before the model's own values are filled in."""
+        base = self.job.params
+        return self.job.task.Params(**{**dict(base), **row}) if row else base
+
     def items(self, sources: Iterable[Source]) -> list[Item]:
         """All items of a finite list, with distinct names; then `--shard` and `--limit`."""
-        by_identity = {_identity(source): source for source in reversed(list(sources))}
+        by_identity = {_identity(s): s for s in reversed(list(self._spread(sources)))}
         chosen = list(reversed(by_identity.values()))  # of equal ones the first
         del by_identity  # the peak of memory is here, and it grows with the number of items
         recipes = [self._try_recipe(source) for source in chosen]
         names = self._names(chosen, recipes)
         items = [self._item(*triple) for triple in zip(chosen, recipes, names, strict=True)]
+        if len(items) > 1 and not self.output.folder:
+            raise UserError(
+                "usage", f"-o takes one result here, and there are {len(items)}; use -o DIR"
+            )
         return list(select(items, self.job.batch, self._entry))
+
+    def _spread(self, sources: Iterable[Source], alone: bool = False) -> Iterator[Source]:
+        """What the inputs mean; see Task.spreading."""
+        for source in sources:
+            try:
+                if source.error:
+                    raise source.error
+                params = self._own(source.row or {})
+                yield from self._spread_one(source, params)
+            except ValidationError as e:
+                error = ItemError("bad_row", f"{show(source.path)}: {fault(e)}")
+                yield replace(source, error=error)
+            except UserError as e:
+                if not (source.row or alone):
+                    raise
+                yield replace(source, error=_item_error(source, e))
+            except ItemError as e:
+                yield replace(source, error=e)
 
     def stream(self, sources: Iterable[Source]) -> Iterator[Item]:
         """Items one by one, for inputs without end: a name that was taken is a failed item."""
@@ -102,7 +152,7 @@ class Planner:
 
     def _one_by_one(self, sources: Iterable[Source]) -> Iterator[Item]:
         taken: dict[bytes, bytes] = {}  # name -> whose, 8 bytes each
-        for index, source in enumerate(sources):
+        for index, source in enumerate(self._spread(sources, alone=True)):
             item = self._alone(source, index)
             if item.error is None:
                 # without a folder there is room for one
@@ -149,6 +199,9 @@ class Planner:
         self, sources: Sequence[Source], recipes: Sequence[Recipe | MediakitError], first: int = 0
     ) -> list[str | MediakitError]:
         """The output names; for inputs that have none, what is wrong with them."""
+        own = self._own_names(sources, recipes)
+        if self.template is None and any(own):
+            return [s.error or name or s.relative for s, name in zip(sources, own, strict=True)]
         if self.template is None:
             good = [s for s in sources if not s.error]
             suffixes = {id(s): self._suffix(s, r) for s, r in zip(sources, recipes, strict=True)}
@@ -159,6 +212,22 @@ class Planner:
         good = [s for s, name in zip(sources, names, strict=True) if isinstance(name, str)]
         check_distinct([name for name in names if isinstance(name, str)], good)
         return names
+
+    def _own_names(
+        self, sources: Sequence[Source], recipes: Sequence[Recipe | MediakitError]
+    ) -> list[str | None]:
+        """Names that the task gives, with as much of the fingerprint as keeps them apart."""
+        names = [self._own_name(s, r, 6) for s, r in zip(sources, recipes, strict=True)]
+        count = Counter(fold(name) for name in names if name)
+        return [
+            self._own_name(s, r, 16) if name and count[fold(name)] > 1 else name
+            for s, r, name in zip(sources, recipes, names, strict=True)
+        ]
+
+    def _own_name(self, source: Source, recipe: Recipe | MediakitError, digits: int) -> str | None:
+        if self.template or not isinstance(recipe, Recipe):
+            return None
+        return self.job.task.own_name(source, recipe.params, recipe.hash[:digits])
 
     def _filled_in(
         self, template: Template, source: Source, recipe: Recipe | MediakitError, index: int
@@ -209,6 +278,12 @@ def _in_error(source: Source, recipe: Recipe | MediakitError | None, error: Medi
     return Item(f"{NAMELESS}{source.path}{row}", source, None, known, error)
 
 
+def _kind(role: str) -> str:
+    """What a model must be to take a role: "lora2" is a lora."""
+    kind = role.rstrip("0123456789")
+    return kind if kind in ("lora", "embedding", "vae") else "model"
+
+
 def _item_error(source: Source, error: MediakitError) -> ItemError:
     return ItemError(error.code, f"{show(source.path)}: {error.message}")
 
@@ -216,7 +291,7 @@ def _item_error(source: Source, error: MediakitError) -> ItemError:
 def _identity(source: Source) -> tuple[str, str]:
     """Equal for inputs that are the same work."""
     row = json.dumps(source.row, sort_keys=True) if source.row else ""
-    return os.path.abspath(source.path), row
+    return source.path if source.is_text else os.path.abspath(source.path), row
 
 
 def _digest(text: str) -> bytes:

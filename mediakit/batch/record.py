@@ -35,7 +35,7 @@ def record_of(
         "key": item.key,
         "status": status,
         "input": source.path,
-        "inputs": {task.input_role: source.path},
+        "inputs": {task.input_role: source.path, **source.beside},
         "outputs": [] if status == "failed" else outputs,
         "artifacts": [],
         "params": recipe.params.model_dump(mode="json") if recipe else {},

@@ -2,20 +2,22 @@
 
 import json
 import os
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from mediakit.batch.item import Source
 from mediakit.batch.record import SCHEMA, Record
-from mediakit.batch.rows import from_row
-from mediakit.errors import UserError, show
+from mediakit.batch.rows import from_row, prompt_row
+from mediakit.errors import ItemError, UserError, show
+from mediakit.media.a1111 import parse, to_params
+from mediakit.media.formats import READABLE, suffix_of
+from mediakit.media.remembered import read_notes
+from mediakit.prompts.syntax import settled
 
-KEYWORD = b"mediakit"  # of the text chunk in a PNG
-LONGEST_NOTE = 1 << 20  # bytes; mediakit writes some hundred
-SUFFIXES = (".png", ".jsonl")
-_PNG = b"\x89PNG\r\n\x1a\n"
+SUFFIXES = (*READABLE, ".jsonl")
+NAMES = ("model", "vae", "lora", "embedding", "mask", "wildcards")  # params that name files
+FORMATS = ("jpg", "webp", "avif", "tiff", "bmp", "gif", "jxl")
 
 
 def records(path: Path, note: Callable[[str], None]) -> Iterator[tuple[Record, str]]:
@@ -26,33 +28,64 @@ def records(path: Path, note: Callable[[str], None]) -> Iterator[tuple[Record, s
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() in SUFFIXES and ".mediakit" not in file.parts:
                 try:
-                    found = list(_in_file(file))
+                    found = list(_in_file(file, note))
                 except UserError as e:
                     note(f"passed over: {e.message}")
                 else:
                     yield from found
-    elif found := list(_in_file(path)):
+    elif found := list(_in_file(path, note)):
         yield from found
     else:
         raise UserError("bad_record", f"{show(path)} holds no record of mediakit's")
 
 
-def _in_file(path: Path) -> Iterator[tuple[Record, str]]:
+def _in_file(path: Path, note: Callable[[str], None]) -> Iterator[tuple[Record, str]]:
     where = str(path)
     try:
-        data = path.read_bytes()
-        lines = [_png_note(data)] if data.startswith(_PNG) else data.split(b"\n")
-        for number, line in enumerate(lines, 1):
+        if path.suffix.lower() in READABLE:
+            yield from _in_picture(path, note)
+            return
+        for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
             where = f"{path}:{number}"
-            record = json.loads(line) if line and line.strip() else {}
+            record = json.loads(line) if line.strip() else {}
             if isinstance(record, dict) and record.get("schema") == SCHEMA:
                 yield _checked(record), where
     except OSError as e:
         raise UserError("bad_record", f"{show(path)} can't be read: {e.strerror}") from None
+    except ItemError as e:
+        raise UserError("bad_record", e.message) from None
     except RecursionError:
         raise UserError("bad_record", f"{show(where)} is nested too deeply") from None
-    except (ValueError, zlib.error) as e:
+    except ValueError as e:
         raise UserError("bad_record", f"{show(where)} is no record: {e}") from None
+
+
+def _in_picture(path: Path, note: Callable[[str], None]) -> Iterator[tuple[Record, str]]:
+    """What mediakit wrote, else what A1111 and its kin did."""
+    notes = read_notes(path)
+    if "mediakit" in notes:
+        record = json.loads(notes["mediakit"])
+        if isinstance(record, dict) and record.get("schema") == SCHEMA:
+            yield _checked(record), str(path)
+    elif "parameters" in notes:
+        yield _of_a1111(notes["parameters"], lambda text: note(f"{show(path)}: {text}")), str(path)
+
+
+def _of_a1111(text: str, note: Callable[[str], None]) -> Record:
+    """A record of generate. Its files are left out: there they are names of someone's own."""
+    found, unknown = to_params(parse(text))
+    left = [*(k for k in _THEIRS if found.get(k)), *unknown]
+    if left:
+        note(f"not taken over from what it says: {', '.join(left)}")
+    params = {k: v for k, v in found.items() if v not in ("", None) and k not in _THEIRS}
+    for name in ("prompt", "negative_prompt"):
+        if name in params:  # braces mean nothing there
+            params[name] = settled(params[name])
+    return {"schema": SCHEMA, "task": "generate", "params": params, "given": list(params)}
+
+
+# names of files that only their maker has, and what makes no sense for a new picture
+_THEIRS = ("model", "vae", "loras", "strength")
 
 
 def _checked(record: Record) -> Record:
@@ -65,48 +98,36 @@ def _checked(record: Record) -> Record:
     return record
 
 
-def _png_note(data: bytes) -> bytes | None:
-    """The text that mediakit put into a PNG (an iTXt chunk, https://www.w3.org/TR/png/#11iTXt).
-
-    ValueError or zlib.error for a chunk that is not one.
-    """
-    at = len(_PNG)
-    while at + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        body = data[at + 8 : at + 8 + length]
-        if kind == b"iTXt" and body.startswith(KEYWORD + b"\0"):
-            packed = body[len(KEYWORD) + 1 : len(KEYWORD) + 2] == b"\1"
-            parts = body[len(KEYWORD) + 3 :].split(b"\0", 2)
-            if len(parts) != 3:
-                raise ValueError("its text chunk is cut off")
-            return _unpacked(parts[2]) if packed else parts[2]
-        at += length + 12
-    return None
-
-
-def _unpacked(text: bytes) -> bytes:
-    unpacker = zlib.decompressobj()
-    unpacked = unpacker.decompress(text, LONGEST_NOTE)
-    if not unpacker.eof:
-        raise ValueError("its text chunk is cut off, or too long")
-    return unpacked
-
-
-def source_of(record: Record, where: str) -> Source:
+def source_of(record: Record, where: str, is_text: bool) -> Source:
     """The input of a record, with the Params that were given as its row."""
     params = record.get("params", {})
     given = record.get("given", list(params))
     row = {name: params[name] for name in given if name in params}
+    if is_text:
+        made = next(iter(record.get("outputs") or ()), where.rpartition(":")[0] or where)
+        format = READABLE.get(suffix_of(str(made)), "png")
+        if format in FORMATS:  # png is what a prompt gets by itself
+            row.setdefault("format", format)
+        return prompt_row(row, where)
     named = {k: record[k] for k in ("input", "input_b64") if record.get(k)}
     return from_row({**row, **named}, where)
 
 
 def note(record: Record) -> Record:
-    """The part of a record that its picture carries: no absolute paths, no times."""
+    """The part of a record that its picture carries: no absolute paths, no times, and nothing
+    that its Params or its own format say already."""
     params = {k: v for k, v in record["params"].items() if k in record["given"]}
-    if os.path.isabs(str(params.get("model", ""))):
-        params["model"] = os.path.basename(params["model"])
-    name = record["input"]
-    kept = {k: record[k] for k in ("schema", "task", "models")}
-    return {**kept, "input": os.path.basename(name) if os.path.isabs(name) else name,
-            "params": params}  # fmt: skip
+    params = {k: _bare(v) if k in NAMES else v for k, v in params.items()}
+    models = [{**model, "name": _bare(model["name"])} for model in record["models"]]
+    kept = {"schema": record["schema"], "task": record["task"], "models": models}
+    if "prompt" in record["inputs"]:
+        params.pop("format", None)
+        return {**kept, "params": params}
+    return {**kept, "input": _bare(record["input"]), "params": params}
+
+
+def _bare(name: Any) -> Any:
+    """Without the folders of an absolute path; of several names each."""
+    if isinstance(name, list | tuple):
+        return [_bare(one) for one in name]
+    return os.path.basename(name) if isinstance(name, str) and os.path.isabs(name) else name

@@ -7,15 +7,18 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mediakit.batch.files import input_error
 from mediakit.batch.inputs import named, streamed
-from mediakit.batch.item import Source
+from mediakit.batch.item import Row, Source
 from mediakit.batch.naming import is_inside
 from mediakit.batch.record import SCHEMA
 from mediakit.errors import ItemError, UserError, show
+from mediakit.prompts.listing import listed
+from mediakit.prompts.names import slug
 
 CHUNK = 1 << 16  # bytes of standard input read at once
 MAGIC = 40  # bytes that tell a picture or a sound from a list
@@ -25,8 +28,10 @@ BOM = b"\xef\xbb\xbf"
 class Lists:
     """Reads the lists of one command; `passed_over` counts records that had no outputs."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_text: bool = False) -> None:
+        """`is_text`: the task's inputs are prompts, not files."""
         self.passed_over = 0
+        self.is_text = is_text
 
     def file(self, path: Path) -> Iterator[Source]:
         """A list file: .txt one name a line, .csv and .jsonl one row a line."""
@@ -55,7 +60,7 @@ class Lists:
         end = b"\0" if null else b"\n"
         head = _head(fd, end)
         # text has no NUL bytes; all that pictures and sounds begin with has one soon
-        if b"\0" in head and not null:
+        if b"\0" in head and not (null or self.is_text):
             suffix = sniff(head)
             if not suffix:
                 raise UserError(
@@ -68,14 +73,19 @@ class Lists:
             return
         head = head.removeprefix(BOM)
         pieces = _pieces(fd, head, end)
-        if head.lstrip().startswith(b"{") and not null:
+        # a prompt may begin with {red|blue}
+        start = rb'\s*\{\s*["}]' if self.is_text else rb"\s*\{"
+        if re.match(start, head) and not null:
             yield from self.json_lines(pieces, "standard input")
         else:
             for source in self.lines(pieces, "standard input", null):
-                yield source if source.error else streamed(source.path)
+                yield source if source.error or self.is_text else streamed(source.path)
 
     def lines(self, lines: Iterable[bytes], origin: str, null: bool = False) -> Iterator[Source]:
-        """One name a line; empty lines are passed over."""
+        """One name or prompt a line; empty lines are passed over, and among prompts comments."""
+        if self.is_text:
+            yield from prompts(lines, origin)
+            return
         for number, line in enumerate(lines, 1):
             name = line if null else line.removesuffix(b"\r")
             if b"\0" in name:
@@ -96,7 +106,8 @@ class Lists:
             except (ValueError, RecursionError) as e:
                 yield _bad(where, f"not JSON: {e}")
             else:
-                yield from self.record(row, where) if "schema" in row else [from_row(row, where)]
+                is_record = "schema" in row and not self.is_text
+                yield from self.record(row, where) if is_record else [self.row(row, where)]
 
     def record(self, record: dict[str, Any], where: str) -> Iterator[Source]:
         """The outputs of a record, under the names they had in their output directory."""
@@ -117,19 +128,44 @@ class Lists:
         reader = csv.reader(text, strict=True)
         try:
             names = [name.strip() for name in next(reader, [])]
-            if not {"input", "input_b64"} & set(names):
+            needed = {"prompt"} if self.is_text else {"input", "input_b64"}
+            if not needed & set(names):
                 raise UserError(
                     "usage",
-                    f"--from {show(origin)}: the first line must name the columns, one is input",
+                    f"--from {show(origin)}: the first line must name the columns, one is "
+                    f"{min(needed)}",
                 )
             for row in reader:
                 where = f"{origin}:{reader.line_num}"
                 if len(row) > len(names):
                     yield _bad(where, "more values than columns")
                 elif any(row):
-                    yield from_row({k: v for k, v in zip(names, row, strict=False) if v}, where)
+                    values = {k: v for k, v in zip(names, row, strict=False) if v}
+                    yield self.row(values, where)
         except csv.Error as e:
             yield _bad(f"{origin}:{reader.line_num}", f"not CSV: {e}")
+
+    def row(self, row: dict[str, Any], where: str) -> Source:
+        return prompt_row(row, where) if self.is_text else from_row(row, where)
+
+
+def prompt(text: str, row: Row | None = None) -> Source:
+    """An input that is a text."""
+    return Source(text, slug(text), row, is_text=True)
+
+
+def prompts(lines: Iterable[bytes], origin: str) -> Iterator[Source]:
+    """One prompt a line, as `listed` reads them."""
+    for one in listed(lines, origin):
+        yield replace(prompt(one.text or one.where), error=one.error)
+
+
+def prompt_row(row: dict[str, Any], where: str) -> Source:
+    """A row of prompts: `prompt`, and other Params."""
+    text = row.get("prompt")
+    if not isinstance(text, str) or not text.strip():
+        return _bad(where, 'a row needs "prompt", the text to work on')
+    return prompt(text, row)
 
 
 def from_row(row: dict[str, Any], where: str) -> Source:

@@ -7,7 +7,7 @@ bytes. Whatever happens to one item is answered for that item.
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from itertools import chain
@@ -30,11 +30,12 @@ from mediakit.batch.stages import (
 )
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import Task
-from mediakit.errors import ExitStatus, OutOfMemory, PlaceError, Stopped, UserError
+from mediakit.errors import ExitStatus, MediakitError, OutOfMemory, PlaceError, Stopped, UserError
 
 # Decoded inputs, and results not yet written: bytes of each that may wait at any time.
 BYTES_AHEAD = 256 << 20
 ITEMS_AHEAD = 8
+SOON = 0.05  # seconds that a batch waits for one more
 THREADS = 2  # that decode, and as many that encode
 
 
@@ -102,7 +103,7 @@ class Runner:
     def _fill(self, feed: Feed, suspects: bool) -> None:
         """Give the decoders work, as far ahead as may be."""
         while (
-            len(self._waiting) < ITEMS_AHEAD
+            len(self._waiting) < max(ITEMS_AHEAD, 2 * self.task.batch_size)
             and self.answers.order.open < ANSWERS_AHEAD
             and not (self._before.room.full or self.stop)
         ):
@@ -169,7 +170,7 @@ class Runner:
         batch: list[Work] = []
         while self._waiting and len(batch) < self.task.batch_size:
             work, future = self._waiting[0]
-            if batch and not future.done():
+            if batch and not wait([future], SOON).done:
                 break
             self._before.room.want(work.ticket)
             try:
@@ -212,6 +213,9 @@ class Runner:
         for work in batch:
             work.decoded.media = None
         for work, media in zip(batch, results, strict=True):
+            if isinstance(media, MediakitError):
+                self.answers.fail(work, media)
+                continue
             while not self._after.room.wait(work.ticket, POLL):
                 pass
             self._after.room.add(media.nbytes)

@@ -1,19 +1,23 @@
 """What a task supplies to the batch: its options, and how an item is decoded, made, encoded."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mediakit import params as options
-from mediakit.batch.item import Decoded, Item, Made
+from mediakit.batch.item import Decoded, Item, Made, Source
 from mediakit.errors import UserError
 from mediakit.models.cache import ModelCache
+from mediakit.models.catalog import DEFAULT_ENGINE
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 
 # Called by engines with the share of the running batch that is done, 0 to 1; may raise Stopped.
 Emit = Callable[[float], None]
+
+# An input and its Params, without the model's own values -> the inputs that it means
+Spread = Callable[[Source, Any], Iterable[Source]]
 
 
 class Task(ABC):
@@ -30,9 +34,12 @@ class Task(ABC):
     result_version: ClassVar[int] = 1
     input_role: ClassVar[str] = "image"
     extra: ClassVar[str]  # of pyproject.toml
+    engine: ClassVar[str] = DEFAULT_ENGINE  # that loads weights given by path or address
     packages: ClassVar[tuple[str, ...]]  # import names that the extra brings
+    takes_text: ClassVar[bool] = False  # inputs are texts, not files
     suffixes: ClassVar[frozenset[str]]  # of files that a directory yields, lower case, with dot
     output_suffixes: ClassVar[frozenset[str]]  # an -o that ends so is a file, not a directory
+    default_out: ClassVar[Path | None] = None  # where results go without -o
     batch_size: int = 1  # how many items `compute` takes at once
     load_seconds: float = 0.0  # that `compute` has spent on loading models so far
 
@@ -50,6 +57,17 @@ class Task(ABC):
     @abstractmethod
     def suffix(cls, name: str, params: Any) -> str:
         """The suffix of the default output of an input of that name, with its dot."""
+
+    @classmethod
+    def spreading(cls, limit: int | None) -> Spread:
+        """What tells the inputs that one input means, such as one a seed, for one batch of which
+        at most `limit` items are wanted; it raises UserError or ItemError."""
+        return lambda source, params: [source]
+
+    @classmethod
+    def own_name(cls, source: Source, params: Any, fingerprint: str) -> str | None:
+        """The default name of an output that is not named after a file."""
+        return None
 
     @classmethod
     def settle(cls, params: Any, given: Collection[str], models: Mapping[str, ModelSpec]) -> Any:
@@ -94,7 +112,10 @@ class Task(ABC):
 
     @abstractmethod
     def compute(self, batch: list[tuple[Item, Decoded]], emit: Emit) -> list[Any]:
-        """The result of each item, in order. OutOfMemory makes the runner step down and retry."""
+        """The result of each item, in order, or the MediakitError of one that came out bad.
+
+        OutOfMemory makes the runner step down and retry.
+        """
 
     @abstractmethod
     def step_down(self) -> str | None:

@@ -30,7 +30,7 @@ def is_current(item: Item, entry: Entry, base: str) -> bool:
         return (
             made.recipe == item.recipe.hash
             and all(Stat.of(os.stat(os.path.join(base, o.path))) == o.stat for o in made.outputs)
-            and Stat.of(os.stat(item.source.path)) == made.inputs[0].stat
+            and [Stat.of(os.stat(f)) for f in item.source.files] == [i.stat for i in made.inputs]
         )
     except OSError:
         return False
@@ -51,7 +51,7 @@ def judge(item: Item, entry: Entry, place: Output, options: Batch, run: tuple[st
         there = Stat.of(os.lstat(final))
     except OSError:
         return Verdict()
-    if _same_file(final, item.source.path):
+    if any(_same_file(final, path) for path in item.source.files):
         raise _in_the_way(output, "would replace its own input; use another --out")
     ours = _still_there(entry, place.base, options.verify)
     if ours is None:
@@ -69,9 +69,9 @@ def judge(item: Item, entry: Entry, place: Output, options: Batch, run: tuple[st
         raise _in_the_way(output, f"{known}; --overwrite replaces it, or use another --out")
     if options.force and ours.at <= began:
         return Verdict(replaces=there)
-    state = _same_input(item.source, ours.inputs[0], options.verify)
-    if state and ours.recipe == item.recipe.hash:
-        return Verdict(replace(ours, inputs=(state, *ours.inputs[1:])))
+    states = _same_inputs(item.source, ours.inputs, options.verify)
+    if states is not None and ours.recipe == item.recipe.hash:
+        return Verdict(replace(ours, inputs=states))
     if derived and ours.source != origin(item.source) and os.path.exists(ours.source):
         known = f"was made from {show(ours.source)}"
         raise _in_the_way(output, f"{known}; --overwrite replaces it, or use another --out")
@@ -84,6 +84,8 @@ def _in_the_way(output: str, why: str) -> ItemError:
 
 def origin(source: Source) -> str:
     """Where an input came from, the same from every working directory."""
+    if source.is_text:
+        return f"text:{source.path}"
     return "-" if source.data is not None else os.path.abspath(source.path)
 
 
@@ -99,10 +101,20 @@ def _still_there(entry: Entry, base: str, verify: bool) -> Making | None:
     return None
 
 
-def _same_input(source: Source, state: FileState, verify: bool) -> FileState | None:
+def _same_inputs(
+    source: Source, states: tuple[FileState, ...], verify: bool
+) -> tuple[FileState, ...] | None:
+    """The states of all inputs with the stats that they have now; None if one is another."""
+    paths = source.files
+    if len(paths) != len(states):
+        return None
+    found = [state.found_at(path, verify) for path, state in zip(paths, states, strict=True)]
     if source.data is not None:
-        return state if hashlib.sha256(source.data).hexdigest() == state.sha256 else None
-    return state.found_at(source.path, verify)
+        found[0] = (
+            states[0] if hashlib.sha256(source.data).hexdigest() == states[0].sha256 else None
+        )
+    same = tuple(state for state in found if state)
+    return same if len(same) == len(paths) else None
 
 
 def _same_file(one: str, other: str) -> bool:

@@ -13,6 +13,12 @@ import mediakit
 
 # name -> (module with `app`, help): enough for `mediakit --help` without importing any of them
 TASKS = {
+    "generate": ("mediakit.cli.tasks", "Make pictures from prompts."),
+    "img2img": ("mediakit.cli.tasks", "Restyle pictures by a prompt."),
+    "inpaint": (
+        "mediakit.cli.tasks",
+        "Repaint masked parts of pictures, or paint more around them.",
+    ),
     "upscale": ("mediakit.cli.tasks", "Enlarge pictures with a super-resolution model."),
 }
 TOOLS = {

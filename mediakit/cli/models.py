@@ -10,9 +10,10 @@ import typer
 
 from mediakit.cli.checks import check_entry
 from mediakit.cli.fetching import Bar, Lines
+from mediakit.cli.model_facts import bytes_, facts, files, lines, size
 from mediakit.cli.render import on_terminal
 from mediakit.errors import ExitStatus, UserError, show
-from mediakit.models import catalog, trust, upkeep
+from mediakit.models import catalog, entries, trust, upkeep
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 
@@ -43,13 +44,15 @@ def list_(
         and (task is None or task in spec.tasks or not spec.tasks)
     ]
     width = max((len(show(spec.name)) for spec in specs), default=0)
+    licence = max((len(spec.licence) for spec in specs), default=0)
     for spec in specs:
         if json_lines:
-            _json(_facts(store, spec))
+            _json(facts(store, spec))
             continue
         mark = "here" if store.path(spec) else "part" if upkeep.on_disk(store, spec) else ""
         tasks = ", ".join(spec.tasks) or "any task"
-        line = f"{show(spec.name):{width}}  {mark:4}  {_size(spec):>8}  {spec.licence:12}  "
+        tasks = tasks if spec.kind == "model" else f"--{spec.kind} of {tasks}"
+        line = f"{show(spec.name):{width}}  {mark:4}  {size(spec):>8}  {spec.licence:{licence}}  "
         sys.stdout.write(f"{line}{tasks}: {spec.description}\n")
 
 
@@ -60,10 +63,10 @@ def show_(names: Names, json_lines: Json = False) -> None:
     for number, spec in enumerate([_find(name) for name in names]):
         spec = trust.fill(spec, store.root)
         if json_lines:
-            _json({**_facts(store, spec), "files": _files(spec)})
+            _json({**facts(store, spec), "files": files(spec)})
             continue
         sys.stdout.write("\n" if number else "")
-        for title, value in _lines(store, spec):
+        for title, value in lines(store, spec):
             sys.stdout.write(f"{title:12}  {value}\n" if value else "")
 
 
@@ -112,10 +115,21 @@ def verify(
 
 @app.command()
 def path(names: Names) -> None:
-    """Print the weights file of each model; exit status 2 if one is not on this machine."""
+    """Print the weights file of each model, or its folder; exit status 2 if one is not on this
+    machine."""
     store = Store(offline=True)
     for spec in [_find(name) for name in names]:
         sys.stdout.buffer.write(os.fsencode(store.pull(spec)) + b"\n")
+
+
+@app.command()
+def entry(
+    model: Annotated[str, typer.Argument(help="A folder, a weights file, or an hf: address.")],
+    name: Annotated[str | None, typer.Option(help="What the entry is called.")] = None,
+) -> None:
+    """Print an entry for models.yaml, with the digest of every file; fetches what is not here."""
+    spec = _find(model)
+    sys.stdout.write(entries.entry(Store(), spec, name or entries.name_for(spec)))
 
 
 @app.command()
@@ -132,12 +146,17 @@ def rm(
     store = Store()
     for spec in [_find(name) for name in names]:
         removed = upkeep.remove(store, spec, forget)
+        if spec.shipped and not json_lines:
+            sys.stderr.write(
+                "" if quiet else f"{show(spec.name)}: belongs to mediakit, and goes when it does\n"
+            )
+            continue
         left = [show(path) for path in removed.left]
         if json_lines:
-            files = [str(path) for path in removed.files]
-            _json({"name": spec.name, "freed": removed.freed, "removed": files, "left": left})
+            gone = [str(path) for path in removed.files]
+            _json({"name": spec.name, "freed": removed.freed, "removed": gone, "left": left})
         elif removed.files or removed.freed:
-            word = f"{show(spec.name)}: {_bytes(removed.freed)} freed"
+            word = f"{show(spec.name)}: {bytes_(removed.freed)} freed"
             sys.stdout.write("" if quiet else f"{word} ({len(removed.files)} files)\n")
         elif not quiet:
             sys.stderr.write(f"{show(spec.name)}: nothing of it to remove\n")
@@ -177,66 +196,16 @@ def _json(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
 
 
-def _facts(store: Store, spec: ModelSpec) -> dict[str, Any]:
-    spec = trust.fill(spec, store.root)
-    path = store.path(spec)
-    return {
-        "name": spec.name, "aliases": spec.aliases, "tasks": spec.tasks,
-        "bytes": spec.size or None, "licence": spec.licence, "description": spec.description,
-        "good_at": spec.good_at, "bad_at": spec.bad_at, "homepage": spec.homepage,
-        "revision": spec.revision, "sha256": spec.sha256 if spec.pinned else None,
-        "path": str(path) if path else None,
-        "bytes_on_disk": sum(upkeep.on_disk(store, spec).values()),
-    }  # fmt: skip
-
-
-def _files(spec: ModelSpec) -> list[dict[str, Any]]:
-    return [
-        {"name": f.name, "bytes": f.size, "sha256": f.sha256, "sources": f.sources}
-        for f in spec.files
-    ]
-
-
-def _lines(store: Store, spec: ModelSpec) -> Iterator[tuple[str, str]]:
-    yield "name", show(spec.name)
-    yield "also called", ", ".join(spec.aliases)
-    yield "description", spec.description
-    yield "good at", spec.good_at.strip()
-    yield "bad at", spec.bad_at.strip()
-    yield "tasks", ", ".join(spec.tasks) or "any"
-    yield "licence", spec.licence
-    yield "homepage", spec.homepage
-    yield "revision", spec.revision
-    yield "size", _size(spec)
-    for task, own in spec.defaults.items():
-        yield f"its {task}", ", ".join(f"{name} {value}" for name, value in own.items())
-    for file in spec.files:
-        yield "file", file.name
-        yield "  sha256", file.sha256 or "not known; the first download is trusted"
-        for source in file.sources:
-            yield "  from", source
-    for path, size in upkeep.on_disk(store, spec).items():
-        yield "on disk", f"{show(path)} ({_bytes(size)})"
-
-
 def _say_verdict(spec: ModelSpec, verdict: upkeep.Verdict, as_json: bool, quiet: bool) -> None:
     state = "right" if verdict.right else "missing" if verdict.found is None else "wrong"
     if as_json:
         _json({"name": spec.name, "path": str(verdict.path), "state": state,
                "expected": verdict.expected, "found": verdict.found})  # fmt: skip
     elif verdict.right:
-        sys.stdout.write("" if quiet else f"{show(spec.name)}: {verdict.path.name} is right\n")
+        sys.stdout.write("" if quiet else f"{show(spec.name)}: {verdict.name} is right\n")
     else:
         found = f", found {verdict.found}" if verdict.found else ""
         sys.stderr.write(
             f"{show(spec.name)}: {show(verdict.path)} is {state}: expected sha256 "
             f"{verdict.expected}{found}; run `mediakit models pull {show(spec.name)}`\n"
         )
-
-
-def _size(spec: ModelSpec) -> str:
-    return _bytes(spec.size) if spec.size else "-"
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

@@ -91,8 +91,15 @@ def signature(task: type[Task], inputs: inspect.Parameter) -> inspect.Signature:
 
 def fields(task: type[Task]) -> Iterator[tuple[type[Options], str, FieldInfo]]:
     """Every field of a task's command with the model it belongs to."""
+    shared = Options.__module__
     for model in models(task):
-        own = model.__annotations__  # before those of the groups it shares with other tasks
+        # before those of the groups that all tasks share
+        own = {
+            n
+            for c in model.__mro__
+            if c.__module__ != shared
+            for n in vars(c).get("__annotations__", ())
+        }
         for name in sorted(model.model_fields, key=lambda n: n not in own):
             yield model, name, model.model_fields[name]
 
@@ -112,6 +119,8 @@ def flags(name: str, field: FieldInfo, model: type[Options]) -> list[str]:
 def _parameter(
     task: type[Task], model: type[Options], name: str, field: FieldInfo
 ) -> inspect.Parameter:
+    if get_origin(field.annotation) is tuple and get_args(field.annotation)[1:] == (...,):
+        return _several(task, model, name, field)
     kind, plain = _plain(field)
     low, high = _bounds(field)
     help = field.description or ""
@@ -132,6 +141,22 @@ def _parameter(
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation
     )
+
+
+def _several(
+    task: type[Task], model: type[Options], name: str, field: FieldInfo
+) -> inspect.Parameter:
+    """An option that may be given several times; texts."""
+    names = flags(name, field, model)
+    option = typer.Option(
+        *names, help=field.description or "", envvar=variables(task, names[-1], False),
+        show_envvar=False, rich_help_panel=_panel(model), show_default=False, parser=str,
+        metavar="TEXT",
+    )  # fmt: skip
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None,
+        annotation=Annotated[list[str] | None, option],
+    )  # fmt: skip
 
 
 def _panel(model: type[Options]) -> str:

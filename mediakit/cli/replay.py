@@ -9,6 +9,7 @@ import typer
 
 from mediakit.batch.item import Source
 from mediakit.batch.replay import records, source_of
+from mediakit.batch.rows import prompt
 from mediakit.cli import tasks
 from mediakit.cli.options import Given
 from mediakit.errors import UserError, show
@@ -50,7 +51,8 @@ def replay(
             if record.get("task") not in registry.names():
                 task = show(record.get("task"))
                 raise UserError("bad_record", f"{show(where)}: no task is named {task}")
-            sources.setdefault(record["task"], []).append(source_of(record, where))
+            is_text = registry.task(record["task"]).takes_text
+            sources.setdefault(record["task"], []).append(source_of(record, where, is_text))
     if not sources:
         _note("no records found")
     statuses = [_again(name, rows, options) for name, rows in sources.items()]
@@ -79,10 +81,14 @@ def _again(name: str, rows: list[Source], options: list[str]) -> int:
 
     def with_options(given: Given) -> tuple[Given, list[Source]]:
         told = _only_told(given)
-        return told, [
+        again = [
             replace(row, row={k: v for k, v in (row.row or {}).items() if k not in told.given})
             for row in rows
         ]
+        if "prompt" in told.given and registry.task(name).takes_text:
+            text = str(told.params.prompt)  # type: ignore[attr-defined]
+            again = [prompt(text, row.row) for row in again]
+        return told, again
 
     command = typer.main.get_command(tasks.command(name, with_options))
     return int(command.main(options, f"mediakit {name}", standalone_mode=False) or 0)

@@ -16,7 +16,7 @@ from mediakit.batch.ledger import Ledger
 from mediakit.batch.output import Output, output_for
 from mediakit.batch.plan import Job, Planner
 from mediakit.batch.record import record_of
-from mediakit.batch.rows import Lists
+from mediakit.batch.rows import Lists, prompt
 from mediakit.batch.runner import Runner
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import Task, check_installed
@@ -32,11 +32,14 @@ from mediakit.models.store import Store
 from mediakit.params import Batch
 from mediakit.tasks import registry
 
-EPILOG = (
+FILES = (
     "Inputs are files, directories (taken recursively), globs, or - for standard input (names, "
     "JSON Lines, or the bytes of one file). Every option can be set as MEDIAKIT_{TASK}_OPTION."
 )
-
+PROMPTS = (
+    "Inputs are prompts, or - for standard input (prompts, one a line, or JSON Lines). Every "
+    "option can be set as MEDIAKIT_{TASK}_OPTION."
+)
 
 Rows = Callable[[Given], tuple[Given, list[Source]]]
 
@@ -52,7 +55,8 @@ def command(name: str, rows: Rows | None = None) -> typer.Typer:
         annotation=Annotated[
             list[str] | None,
             typer.Argument(
-                parser=str, metavar="INPUTS", help="Files, directories, globs, or -.",
+                parser=str, metavar="PROMPTS" if task.takes_text else "INPUTS",
+                help="Prompts, or -." if task.takes_text else "Files, directories, globs, or -.",
                 show_default=False,
             ),
         ],
@@ -76,7 +80,7 @@ def command(name: str, rows: Rows | None = None) -> typer.Typer:
     app.command(
         name,
         help=task.summary,
-        epilog=EPILOG.replace("{TASK}", name.upper()),
+        epilog=(PROMPTS if task.takes_text else FILES).replace("{TASK}", name.upper()),
         context_settings={"help_option_names": ["-h", "--help"]},
     )(run)
     return app
@@ -87,25 +91,30 @@ def run_task(
 ) -> int:
     """Do a batch. `rows` are inputs that were read already (replay's)."""
     batch = given.batch
+    if task.takes_text and "prompt" in given.told and rows is None:
+        if arguments or batch.list_file:
+            raise UserError("usage", "--prompt and other prompts contradict each other")
+        arguments = [given.params.prompt]  # type: ignore[attr-defined]
     check_together(given, arguments)
     if batch.explain:
         return explain(task, given)
     if not (arguments or batch.list_file or rows is not None):
-        raise UserError("usage", "no inputs: name files, directories or globs, or - for stdin")
+        wanted = "give prompts" if task.takes_text else "name files, directories or globs"
+        raise UserError("usage", f"no inputs: {wanted}, or - for stdin")
     if not batch.dry_run:
         check_installed(task)
     streaming = rows is None and (arguments == ["-"] or str(batch.list_file) == "-")
-    single = rows is None and (streaming or _is_one_file(batch, arguments))
-    output = output_for(batch.out, single, task.output_suffixes)
+    single = rows is None and (streaming or _is_one(task, batch, arguments))
+    output = output_for(batch.out or task.default_out, single, task.output_suffixes)
     check_place(given, output)
-    lists, stop = Lists(), Stop()
+    lists, stop = Lists(task.takes_text), Stop()
     with stop.on_signals():
         renderer = Renderer(task.name, batch, stop)
         try:
             job = Job(task, given.params, given.given, batch)
             planner = Planner(job, output, _pin(batch, renderer))
             with stop.at_once():
-                planner.recipe()
+                planner.recipe() if rows is None else planner.check()
             if streaming:
                 check_items(task, given, [])
                 source = lists.stdin(0, batch.null, task.sniff)
@@ -156,13 +165,17 @@ def _planned(planner: Planner, given: Given, found: list[Source], renderer: Rend
     check_items(task, given, items)
     renderer(Planned(len(items)))
     if not found:
-        renderer(Note(f"no inputs found ({', '.join(sorted(task.suffixes))})"))
+        kinds = "prompts" if task.takes_text else ", ".join(sorted(task.suffixes))
+        renderer(Note(f"no inputs found ({kinds})"))
     return ListFeed(items)
 
 
-def _is_one_file(batch: Batch, arguments: list[str]) -> bool:
+def _is_one(task: type[Task], batch: Batch, arguments: list[str]) -> bool:
+    """Whether there is one file or prompt; what is made of it may still be several."""
     if batch.list_file or len(arguments) != 1:
         return False
+    if task.takes_text:
+        return True
     (argument,) = arguments
     is_glob = any(c in argument for c in "*?[") and not os.path.lexists(argument)
     return not is_glob and not os.path.isdir(argument)
@@ -174,6 +187,9 @@ def _sources(
     """The inputs of a command that does not read standard input."""
     if batch.list_file:
         yield from lists.file(batch.list_file)
+    if task.takes_text:
+        yield from map(prompt, arguments)
+        return
     made: set[str] = set()
     if output.folder and output.journal:
         entries = output.journal.history.entries
@@ -217,8 +233,9 @@ def _forecast(task: type[Task], ledger: Ledger, item: Item) -> Finished:
     try:
         if ledger.surely_current(item) or ledger.judge(item).current:
             return Finished(item, "skipped", ledger.skip(item, None, wanted=True))
-        if item.source.data is None:
-            check_is_file(item.source.path)
+        for path in item.source.files:
+            if item.source.data is None or path != item.source.path:
+                check_is_file(path)
         return Finished(item, "planned", record_of(task, item, "planned"))
     except MediakitError as e:
         return Finished(item, "failed", record_of(task, item, "failed", e), e)

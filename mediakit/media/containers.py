@@ -15,6 +15,7 @@ _PNG_HEAD = 8 + 25  # signature and IHDR, which everything else must follow
 _PHYS = 21  # bytes of a pHYs chunk
 _METRE = 39.37007874015748  # inches
 _SEGMENT = 65533  # bytes of content in one JPEG segment
+JPEG_EXIF = _SEGMENT - len(b"Exif\0\0")  # the longest block that fits
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
 _ICC_PART = _SEGMENT - len(_ICC) - 2

@@ -36,7 +36,7 @@ def exif(info: Info, notes: list[str]) -> bytes | None:
     if not exif_block.is_sound(block):
         notes.append("the EXIF data is damaged and was left out")
         return None
-    return block
+    return exif_block.without_note(block)
 
 
 def xmp(info: Info) -> bytes | None:

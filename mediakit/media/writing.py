@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from mediakit.errors import ItemError
 from mediakit.media import bmp, containers, tiff, vips, whole
+from mediakit.media.exif import noted, notes
 from mediakit.media.gif import write_gif
 from mediakit.media.metadata import exif_tags, true_exif
 from mediakit.media.pixels import Picture, is_opaque
@@ -35,7 +36,8 @@ class Encoding:
 
     `quality` 1 to 100 for jpg, webp, avif, jxl. `compression` 0 (none) to 9 for png and tiff.
     `subsampling` "4:4:4" or "4:2:0" for jpg and avif. `lossless` for webp, avif, jxl. `note`:
-    text entries, written into png and left out of the other formats.
+    text entries, written into png; with `note_in_exif` its "parameters" and "mediakit" into jpg,
+    webp, avif, jxl and tiff too.
     """
 
     quality: int | None = None
@@ -43,6 +45,7 @@ class Encoding:
     subsampling: str | None = None
     lossless: bool = False
     note: dict[str, str] = field(default_factory=dict)
+    note_in_exif: bool = False
 
 
 def write_picture(
@@ -95,6 +98,16 @@ class _Job:
     def exif(self) -> bytes | None:
         return true_exif(self.about.exif, self.rows.width, self.rows.height)
 
+    def noted_exif(self, longest: int = 2**32 - 1) -> bytes | None:
+        """EXIF with the note, where that is asked for."""
+        if not self.encoding.note_in_exif:
+            return self.exif
+        block = noted(self.exif, self.encoding.note, longest)
+        kept = notes(block) if block else {}
+        if self.encoding.note.items() - kept.items():
+            self.lost.append("not all of how it was made fits beside the EXIF data")
+        return block
+
     def quality(self, format: str) -> int:
         return self.encoding.quality or QUALITY[format]
 
@@ -125,7 +138,7 @@ def _fitting(rows: Rows, format: str, lost: list[str]) -> Rows:
 
 
 def _jpg(job: _Job, file: IO[bytes]) -> str:
-    out = containers.jpeg(file, job.about, job.exif, job.lost)
+    out = containers.jpeg(file, job.about, job.noted_exif(containers.JPEG_EXIF), job.lost)
     options = {"Q": job.quality("jpg"), "subsample_mode": job.subsampled(), "keep": "none"}
     return vips.encode(job.rows, out, ".jpg", {}, **options)
 
@@ -152,7 +165,7 @@ def _tiff(job: _Job, file: IO[bytes]) -> str:
         return failure
     blobs = {700: about.xmp, 34675: about.icc}
     kept = {tag: blob for tag, blob in blobs.items() if blob}
-    tags = exif_tags(job.exif)
+    tags = exif_tags(job.noted_exif())
     if about.comment and 270 not in tags:
         tags[270] = about.comment
     resolution = None
@@ -184,7 +197,7 @@ def _whole(format: str, job: _Job, file: IO[bytes]) -> str:
     encoding = job.encoding
     if format == "avif" and (job.rows.bits > 8 or encoding.lossless):
         return _deep_avif(job, file)
-    options: dict[str, Any] = {"exif": job.exif, "icc_profile": job.about.icc}
+    options: dict[str, Any] = {"exif": job.noted_exif(), "icc_profile": job.about.icc}
     options["xmp"] = job.about.xmp
     if encoding.lossless:
         options |= whole.LOSSLESS[format]
@@ -197,12 +210,13 @@ def _whole(format: str, job: _Job, file: IO[bytes]) -> str:
 
 def _deep_avif(job: _Job, file: IO[bytes]) -> str:
     """AV1 has 10 bits (which decoders in hardware know) and 12; Pillow has 8, never lossless."""
+    exif = job.noted_exif()
     bits = 8 if job.rows.bits == 8 else 12 if job.encoding.lossless else 10
     if bits < job.rows.bits:
         job.lost.append(f"avif holds {bits} bits a channel: reduced from {job.rows.bits}")
     fields: dict[str, Any] = {
         "icc-profile-data": job.about.icc,
-        "exif-data": b"Exif\0\0" + job.exif if job.exif else None,
+        "exif-data": b"Exif\0\0" + exif if exif else None,
         "xmp-data": job.about.xmp,
     }
     options: dict[str, Any] = {"bitdepth": bits, "effort": 0, "subsample_mode": job.subsampled()}

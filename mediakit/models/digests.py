@@ -38,18 +38,27 @@ def stamp_of(path: Path) -> Path:
     return path.with_name(path.name + ".stamp")
 
 
-def write_stamp(
-    path: Path, sha256: str, stamp: Path | None = None, source: str | None = None
-) -> None:
-    """Best effort: in a cache that may only be read, files are hashed at each start instead.
+def write_stamp(path: Path, sha256: str, source: str | None = None) -> None:
+    """`source`: where mediakit got the file; None: someone else put it there."""
+    with contextlib.suppress(OSError):
+        _write(stamp_of(path), {"sha256": sha256, **_stat(path), "source": source})
 
-    `source`: where mediakit got the file; None: someone else put it there.
-    """
-    stamp = stamp or stamp_of(path)
+
+def _write(stamp: Path, said: dict[str, Any]) -> None:
+    """Best effort: in a cache that may only be read, files are hashed at each start instead."""
     part = stamp.with_name(f"{stamp.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
-        part.write_text(json.dumps({"sha256": sha256, **_stat(path), "source": source}))
+        part.write_text(json.dumps(said))
         part.replace(stamp)
+
+
+def install(part: Path, final: Path, sha256: str, source: str) -> None:
+    """Move a verified file to its final name; whole there, even if the power fails."""
+    with part.open("r+b") as file:
+        os.fsync(file.fileno())
+    final.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(final)
+    write_stamp(final, sha256, source=source)
 
 
 def stamped(path: Path) -> dict[str, Any]:
@@ -77,14 +86,15 @@ def is_whole(path: Path, expected: str | None = None) -> bool:
 
 
 def digest(path: Path, stamps: Path) -> str:
-    """The sha256 of a file of the user's; stamps of such files are kept in the folder `stamps`."""
+    """The sha256 of a file that lies outside the store; stamps of such files are kept in the folder
+    `stamps`. Another file that was moved there is told by its inode."""
     key = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
     stamp = stamps / f"{key}.stamp"
-    found, stat = _read(stamp), _stat(path)
+    found, stat = _read(stamp), {**_stat(path), "inode": path.stat().st_ino}
     if "sha256" in found and _says(found, stat):
         return str(found["sha256"])
     sha256 = sha256_of(path)
     with contextlib.suppress(OSError):
         stamps.mkdir(parents=True, exist_ok=True)
-    write_stamp(path, sha256, stamp)
+    _write(stamp, {"sha256": sha256, **stat})
     return sha256

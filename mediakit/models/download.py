@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from mediakit.errors import UserError, show
 from mediakit.models import sources, trust
-from mediakit.models.digests import sha256_of
+from mediakit.models.digests import install, sha256_of
 from mediakit.models.sources import Request, Unfetched
 from mediakit.models.spec import ModelFile, ModelSpec
 
@@ -33,11 +34,11 @@ def fetch(
                 _fetch_place(store, spec, place, members, work, progress)
                 missing = [file for file in missing if file not in members.values()]
             except Unfetched as error:
-                failure = _unavailable(store, spec, missing, error)
+                failure = unavailable(store, spec, missing, error)
             except UserError as error:
                 failure = error
     if missing:
-        raise failure or _unavailable(store, spec, missing, None)
+        raise failure or unavailable(store, spec, missing, None)
 
 
 def _places(missing: list[ModelFile], turn: int) -> dict[str, dict[str, ModelFile]]:
@@ -59,27 +60,25 @@ def _fetch_place(
     progress: Callable[[str, int, int | None], None],
 ) -> None:
     name = next(iter(members.values())).name
-    if len(members) > 1 or spec.is_reference:  # whose file is called "weights"
+    if len(members) > 1 or (spec.is_reference and not spec.is_folder):  # a file called "weights"
         name = spec.name
     request = Request(
         place,
-        {member: work / file.name for member, file in members.items()},
+        {member: work / quote(file.name, safe="") for member, file in members.items()},
         {member: file.size for member, file in members.items()},
         lambda done, total: progress(name, done, total),
         store.offline,
     )
     sources.fetch(request)
-    for file in members.values():
-        _accept(store, spec, file, work / file.name, place)
-        size = (store.folder(spec) / file.name).stat().st_size
+    for member, file in members.items():
+        _accept(store, spec, file, request.targets[member], place)
+        size = store.place(spec, file).stat().st_size
         progress(file.name if len(members) > 1 else name, size, size)
     if len(members) > 1 and name not in {file.name for file in members.values()}:
         progress(name, 1, 1)  # its own line is done
 
 
 def _accept(store: "Store", spec: ModelSpec, file: ModelFile, part: Path, place: str) -> None:
-    from mediakit.models.store import install
-
     digest, size = sha256_of(part), part.stat().st_size
     if file.size is not None and size != file.size:
         found = f"{size} bytes" if size < file.size else "more"
@@ -88,7 +87,7 @@ def _accept(store: "Store", spec: ModelSpec, file: ModelFile, part: Path, place:
         raise _mismatch(store, spec, file, f"sha256 {file.sha256}", f"sha256 {digest}")
     if file.sha256 is None:
         trust.record(file, digest, size, store.root)
-    install(part, store.folder(spec) / file.name, digest, place)
+    install(part, store.place(spec, file), digest, place)
 
 
 def _mismatch(
@@ -106,20 +105,21 @@ def _mismatch(
     )
 
 
-def _unavailable(
+def unavailable(
     store: "Store", spec: ModelSpec, missing: list[ModelFile], error: Unfetched | None
 ) -> UserError:
+    """UserError offline or model_unavailable: why what is `missing` of a model can't be had."""
     if store.offline:
         return UserError(
             "offline",
             f"{show(spec.name)} is not on this machine; run `mediakit models pull "
-            f"{show(spec.name)}` once with a network, or leave --offline out",
+            f"{show(spec.name)}` once with a network, leave --offline out, or try --preset starter",
         )
-    names = " and ".join(file.name for file in missing)
+    names = " and ".join(file.name for file in missing) if 0 < len(missing) < 4 else "its files"
     put = f"put {names} into {show(store.folder(spec))}"
     if error is None:
         return UserError("model_unavailable", f"{spec.name} has no source; {put}")
-    cure = error.cure or f"check the network, {put}, or use another model"
+    cure = error.cure or f"check the network, {put}, or try --preset starter"
     return UserError(
         "model_unavailable", f"{show(spec.name)} could not be fetched: {error.cause}; {cure}"
     )

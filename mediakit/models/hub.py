@@ -9,14 +9,18 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mediakit.errors import UserError
 from mediakit.models.sources import Request, Unfetched
 
+TIMEOUT = 30.0  # seconds without an answer
 _NO_ROOM = re.compile(r"No space left|Disk quota", re.IGNORECASE)
 _LOGIN = "accept its licence on its page, then run `hf auth login`, or set HF_TOKEN"
 
@@ -28,19 +32,23 @@ def parse(place: str) -> tuple[str, str, str]:
     return repository, revision, name
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What a repository holds at a commit: path -> (sha256 where the hub tells it, bytes)."""
+
+    commit: str
+    files: Mapping[str, tuple[str | None, int]]
+
+
 def fetch(request: Request) -> None:
     """Download into the hub's cache unless it is there, and put it at the target.
 
     With `offline` no connection is opened. Raises Unfetched, UserError missing_extra, and
     OSError from the disk.
     """
-    try:
-        from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    except ModuleNotFoundError:
-        raise UserError(
-            "missing_extra",
-            f"{request.place} needs huggingface_hub; install it with `pip install 'mediakit[hub]'`",
-        ) from None
+    _check_installed(request.place)
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
     repository, revision, name = parse(request.place)
     with _quiet(), _told(repository, revision, name):
         if request.offline:  # hf_hub_download asks the hub for a list even with local_files_only
@@ -56,6 +64,59 @@ def fetch(request: Request) -> None:
                 tqdm_class=_bar(request.progress),
             )
     _link(os.path.realpath(path), request.targets[""])
+
+
+def list_files(place: str, offline: bool) -> Listing:
+    """The files of "hf:org/repository@revision"; offline, those that the hub's cache has of it.
+
+    Raises Unfetched, UserError missing_extra.
+    """
+    _check_installed(place)
+    from huggingface_hub import HfApi
+
+    repository, revision, _ = parse(place)
+    if offline:
+        return _list_cached(repository, revision)
+    with _quiet(), _told(repository, revision, "list of files"):
+        info = HfApi(library_name="mediakit").model_info(
+            repository, revision=revision, files_metadata=True, timeout=TIMEOUT
+        )
+    files = {
+        file.rfilename: (file.lfs.sha256 if file.lfs else None, file.size or 0)
+        for file in info.siblings or []
+    }
+    return Listing(str(info.sha), files)
+
+
+def _list_cached(repository: str, revision: str) -> Listing:
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+    with suppress(OSError):
+        reference = folder / "refs" / revision
+        commit = reference.read_text().strip() if reference.is_file() else revision
+        top = folder / "snapshots" / commit
+        found = [path for path in top.rglob("*") if path.is_file()]
+        if found:
+            names = {path.relative_to(top).as_posix(): path.stat().st_size for path in found}
+            return Listing(commit, {name: (None, size) for name, size in names.items()})
+    raise Unfetched(f"the hub's cache has no {repository}")
+
+
+def read(place: str, offline: bool) -> bytes:
+    """A small file of "hf:org/repository@revision/path". Raises Unfetched, UserError."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "file"
+        fetch(Request(place, {"": target}, {"": None}, lambda *_: None, offline))
+        return target.read_bytes()
+
+
+def _check_installed(place: str) -> None:
+    if not find_spec("huggingface_hub"):
+        raise UserError(
+            "missing_extra",
+            f"{place} needs huggingface_hub; install it with `pip install 'mediakit[hub]'`",
+        )
 
 
 def _link(path: str, target: Path) -> None:

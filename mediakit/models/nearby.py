@@ -5,9 +5,8 @@ import shutil
 from pathlib import Path
 
 from mediakit.errors import show
-from mediakit.models.sources import Request, Unfetched
+from mediakit.models.sources import PACKAGE, Request, Unfetched
 
-_PACKAGE = Path(__file__).parent.parent
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -15,7 +14,7 @@ def fetch(request: Request) -> None:
     """Copy the file. Raises Unfetched, and OSError where there is no room for the copy."""
     place = request.place
     if place.startswith("package:"):
-        path = _PACKAGE / place.removeprefix("package:")
+        path = PACKAGE / place.removeprefix("package:")
     else:
         path = Path(place).expanduser()
     try:

@@ -39,6 +39,7 @@ class Scheme:
     offline: bool  # whether it may give a file without a network
 
 
+PACKAGE = Path(__file__).parent.parent  # what "package:" means
 _PATH = r"[^\s:\\/]+(?:/[^\s:\\/]+)*"
 SCHEMES = {
     "pypi": Scheme(

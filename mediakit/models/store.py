@@ -9,16 +9,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mediakit.errors import UserError, show
-from mediakit.models import download, trust
+from mediakit.models import download, keeping, repositories, trust
 from mediakit.models.check import check_weights
-from mediakit.models.digests import is_whole, sha256_of, write_stamp
+from mediakit.models.digests import digest, is_whole, stamped
+from mediakit.models.sources import PACKAGE, Unfetched
 from mediakit.models.spec import ModelFile, ModelSpec
-from mediakit.models.state_dicts import from_ncnn
 
 Progress = Callable[[str, int, int | None], None]
 """(what, bytes so far, bytes in all or None): called often during a pull, from its own thread."""
 
-PICKLES = frozenset({".pth", ".pt", ".ckpt", ".bin"})
 POLL = 0.2  # seconds between calls of `progress` while another process pulls
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -35,7 +34,8 @@ def default_root() -> Path:
 class Store:
     """The model cache on disk: ROOT/NAME/ holds the files of a model and their stamps.
 
-    A file under its final name is whole. Processes and threads may share a root.
+    A file under its final name is whole. Processes and threads may share a root. Where a model's
+    files are a folder of diffusers, ROOT/NAME is one, and what is loaded is that folder.
     """
 
     def __init__(self, root: Path | None = None, offline: bool = False) -> None:
@@ -43,14 +43,23 @@ class Store:
         self.offline = offline
 
     def folder(self, spec: ModelSpec) -> Path:
+        """Where the files of a model lie; of the user's own, what mediakit made of them."""
+        if spec.shipped:
+            return PACKAGE / spec.shipped
         if spec.local:
             return self.root / ".local"
         if spec.is_reference:
             return self.root / ".references" / quote(spec.name, safe="@")
         return self.root / spec.name
 
+    def place(self, spec: ModelSpec, file: ModelFile) -> Path:
+        """Where this file of the model lies, or will."""
+        if spec.local:
+            return spec.local / file.name if spec.is_folder else spec.local
+        return self.folder(spec) / file.name
+
     def path(self, spec: ModelSpec) -> Path | None:
-        """The file to load, if all are here and whole, else None: the first of `files`.
+        """What to load, if all files are here and whole, else None: the first of `files`.
 
         Cheap: nothing is hashed unless a file changed since it was verified.
         """
@@ -58,7 +67,8 @@ class Store:
         return found[0] if found else None
 
     def files(self, spec: ModelSpec) -> tuple[Path, ...]:
-        """The files to load, in the entry's order; empty unless all are here and whole.
+        """What to load: the files in the entry's order, or the folder alone of a model that is a
+        folder; empty unless all are here and whole.
 
         What was converted or kept as safetensors stands in for what it was made of.
         """
@@ -66,52 +76,24 @@ class Store:
         if spec.convert:
             converted = self.kept(spec, spec.sha256)
             return (converted,) if is_whole(converted) else ()
-        if spec.local:
-            return (self._safest(spec, 0, spec.local),) if spec.local.is_file() else ()
-        if self._missing(spec):
+        if not spec.files or self._missing(spec):
             return ()
-        folder = self.folder(spec)
-        return tuple(self._safest(spec, i, folder / f.name) for i, f in enumerate(spec.files))
-
-    def _safest(self, spec: ModelSpec, index: int, original: Path) -> Path:
-        """The safetensors kept of a pickle, if there is one."""
-        if original.suffix.lower() not in PICKLES:
-            return original
-        kept = self.kept(spec, spec.files[index].identity)
-        return kept if is_whole(kept) else original
+        if spec.is_folder:
+            return (spec.local or self.folder(spec),)
+        return tuple(keeping.safest(self, spec, file) for file in spec.files)
 
     def kept(self, spec: ModelSpec, sha256: str) -> Path:
-        """Named by the digest of its source, so that a changed entry is converted again."""
-        made_by = f".{spec.convert}1" if spec.convert else ""
-        return self.folder(spec) / f"{sha256[:16]}{made_by}.safetensors"
+        """Where the safetensors made of the file with this digest are, or would be."""
+        return keeping.place(self, spec, sha256)
 
     def keep(self, spec: ModelSpec, loaded: Path, write: Callable[[Path], None]) -> Path | None:
         """Keep the tensors of a pickle that was just loaded, as safetensors to load from now on.
 
         `loaded`: one of `files(spec)`. `write(path)` writes its tensors, bit for bit. None where
-        nothing need be kept, or where it can't be (no room, no permission): that costs no run.
+        nothing need be kept, or where it can't be (no room, no permission, a folder whose names
+        say which file is loaded): that costs no run.
         """
-        from filelock import FileLock
-
-        spec = trust.fill(spec, self.root)
-        originals = [spec.local] if spec.local else [self.folder(spec) / f.name for f in spec.files]
-        if spec.convert or loaded not in originals or loaded.suffix.lower() not in PICKLES:
-            return None
-        kept = self.kept(spec, spec.files[originals.index(loaded)].identity)
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(kept.parent / ".lock"):
-                if not is_whole(kept):
-                    part = kept.with_name(f"part-{kept.name}")
-                    try:
-                        write(part)
-                        check_weights(part)
-                        install(part, kept, sha256_of(part), "kept")
-                    finally:
-                        part.unlink(missing_ok=True)
-            return kept
-        except OSError:
-            return None
+        return keeping.keep(self, trust.fill(spec, self.root), loaded, write)
 
     def pin(self, spec: ModelSpec, progress: Progress | None = None) -> ModelSpec:
         """`spec` with the digest of every file known: pulled, where the entry names none."""
@@ -129,11 +111,26 @@ class Store:
         """
         found = self.path(spec) or self._pull_locked(spec, progress or (lambda *_: None))
         if spec.local or not spec.pinned:
-            for path in self.files(spec):
-                check_weights(path)
+            self._check(trust.fill(spec, self.root))
         return found
 
+    def _check(self, spec: ModelSpec) -> None:
+        """UserError bad_weights for a file of no known digest that can't be weights."""
+        if not spec.is_folder:
+            paths = self.files(spec)
+        else:
+            paths = tuple(self.place(spec, file) for file in spec.files)
+        for path in paths:
+            if not spec.is_folder or path.suffix in (".safetensors", ".bin"):
+                check_weights(path)
+
     def _pull_locked(self, spec: ModelSpec, progress: Progress) -> Path:
+        if spec.shipped:
+            raise UserError(
+                "model_unavailable",
+                f"{spec.name} ships with mediakit, and its files in {show(self.folder(spec))} are "
+                "not there or were changed; install mediakit again",
+            )
         with self._told_in_one_line(spec):
             folder = self.folder(spec)
             folder.mkdir(parents=True, exist_ok=True)
@@ -153,29 +150,52 @@ class Store:
         )
 
     def _pull(self, spec: ModelSpec, work: Path, progress: Progress) -> None:
-        spec = trust.fill(spec, self.root)
+        spec = self._listed(spec)
         if missing := self._missing(spec):
             if spec.local:
-                raise UserError("model_unavailable", f"{spec.name} is no longer there")
+                gone = show(self.place(spec, missing[0]))
+                raise UserError("model_unavailable", f"{gone} is no longer there")
             download.fetch(self, spec, missing, work, progress)
+        if spec.is_folder:
+            self._sweep(trust.fill(spec, self.root))
         if spec.convert:
-            self._convert(trust.fill(spec, self.root), work)
+            keeping.convert(self, trust.fill(spec, self.root), work)
+
+    def _listed(self, spec: ModelSpec) -> ModelSpec:
+        """`spec` with its files: what a repository holds is asked once."""
+        known = trust.fill(spec, self.root)
+        if not known.files:
+            try:
+                repositories.resolve(spec, self.root, self.offline)
+            except Unfetched as error:
+                raise download.unavailable(self, spec, [], error) from None
+            known = trust.fill(spec, self.root)
+        return known
 
     def _missing(self, spec: ModelSpec) -> list[ModelFile]:
         if spec.local:
-            return [] if spec.local.is_file() else list(spec.files)
+            return [file for file in spec.files if not self.place(spec, file).is_file()]
+        if spec.shipped:
+            return [file for file in spec.files if not self._ships(spec, file)]
         folder = self.folder(spec)
         return [f for f in spec.files if not (f.sha256 and is_whole(folder / f.name, f.sha256))]
 
-    def _convert(self, spec: ModelSpec, work: Path) -> None:
-        if spec.local:
-            pair = {s: spec.local.with_suffix(s) for s in (".param", ".bin")}
-        else:
-            pair = {Path(f.name).suffix: self.folder(spec) / f.name for f in spec.files}
-        converted = self.kept(spec, spec.sha256)
-        part = work / converted.name
-        from_ncnn(spec, pair, part)
-        install(part, converted, sha256_of(part), "converted")
+    def _ships(self, spec: ModelSpec, file: ModelFile) -> bool:
+        try:
+            found = digest(self.place(spec, file), self.root / ".stamps")
+        except OSError:
+            return False
+        return file.sha256 in (None, found)
+
+    def _sweep(self, spec: ModelSpec) -> None:
+        """Delete what was fetched for an older entry: a loader would take it for this one's."""
+        folder = self.folder(spec)
+        own = {folder / file.name for file in spec.files}
+        for stamp in folder.rglob("*.stamp"):
+            path = stamp.with_suffix("")
+            if path not in own and stamped(path).get("source"):
+                path.unlink(missing_ok=True)
+                stamp.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _told_in_one_line(self, spec: ModelSpec) -> Iterator[None]:
@@ -212,14 +232,6 @@ def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def install(part: Path, final: Path, sha256: str, source: str) -> None:
-    """Move a verified file to its final name; whole there, even if the power fails."""
-    with part.open("r+b") as file:
-        os.fsync(file.fileno())
-    part.replace(final)
-    write_stamp(final, sha256, source=source)
 
 
 def _tidy(work: Path) -> None:

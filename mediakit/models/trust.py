@@ -1,8 +1,9 @@
-"""What files whose entry names no digest must hold: what they held at the first download."""
+"""What files whose entry names no digest must hold: what they held at the first download; and of a
+whole repository, which files at which commit are the model."""
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,16 @@ _NAME = "trusted.json"
 
 
 def fill(spec: ModelSpec, root: Path) -> ModelSpec:
-    """`spec` with the digests and sizes that were recorded for files without one."""
+    """`spec` with the files that its repository was recorded to have, and the digests and sizes
+    that were recorded for files without one."""
     if spec.pinned or spec.local:
         return spec
     records = _read(root)
+    if not spec.files and spec.repository in records:
+        held = records[spec.repository]
+        place = f"{spec.repository.partition('@')[0]}@{held['commit']}"
+        files = tuple(ModelFile(name=n, sources=(f"{place}/{n}",)) for n in held["files"])
+        spec = spec.model_copy(update={"files": files})
     return spec.model_copy(update={"files": tuple(_filled(file, records) for file in spec.files)})
 
 
@@ -42,9 +49,27 @@ def record(file: ModelFile, sha256: str, size: int, root: Path) -> None:
         _write(root, _read(root) | held)
 
 
+def record_repository(
+    repository: str, commit: str, files: Mapping[str, tuple[str | None, int]], root: Path
+) -> None:
+    """Remember which files are the model: name -> (sha256 if the hub told it, bytes)."""
+    place = f"{repository.partition('@')[0]}@{commit}"
+    known: dict[str, Any] = {
+        f"{place}/{name}": {"sha256": sha256, "size": size}
+        for name, (sha256, size) in files.items()
+        if sha256
+    }
+    known[repository] = {"commit": commit, "files": list(files)}
+    with _locked(root):
+        _write(root, _read(root) | known)
+
+
 def forget(spec: ModelSpec, root: Path) -> bool:
     """Trust the next download of `spec`'s files anew; whether anything was recorded."""
     own = {source for file in spec.files if not file.sha256 for source in file.sources}
+    if spec.repository and not spec.files:
+        listed = fill(spec, root).files
+        own = {spec.repository, *(source for file in listed for source in file.sources)}
     with _locked(root):
         records = _read(root)
         if known := own & records.keys():

@@ -1,5 +1,6 @@
 """What the store holds of a model, whether it is still right, and how it is removed."""
 
+import contextlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ class Removed:
 
 @dataclass(frozen=True)
 class Verdict:
+    name: str  # of the file in its model's folder
     path: Path
     expected: str
     found: str | None  # None: the file is not there
@@ -50,6 +52,8 @@ def _candidates(store: Store, spec: ModelSpec) -> list[Path]:
     own = [] if spec.local else [folder / file.name for file in spec.files]
     if spec.convert:
         return [*own, store.kept(spec, spec.sha256)]
+    if spec.is_folder:
+        return own
     return [*own, *(store.kept(spec, file.identity) for file in spec.files)]
 
 
@@ -63,7 +67,8 @@ def verify(store: Store, spec: ModelSpec) -> list[Verdict]:
         expected = named.get(path) or stamped(path).get("sha256")
         there = path.is_file()
         if expected and (there or path in named):
-            verdict = Verdict(path, expected, sha256_of(path) if there else None)
+            name = path.relative_to(store.folder(spec)).as_posix()
+            verdict = Verdict(name, path, expected, sha256_of(path) if there else None)
             if not verdict.right:
                 stamp_of(path).unlink(missing_ok=True)
             verdicts.append(verdict)
@@ -74,10 +79,12 @@ def remove(store: Store, spec: ModelSpec, forget: bool = False) -> Removed:
     """Delete what mediakit put into the store for the model; waits for a pull that is under way.
 
     `forget`: what was recorded of files without a digest too: the next download is trusted anew.
-    A file of the user's outside the store is never touched.
+    A file of the user's outside the store is never touched, nor one that ships with mediakit.
     """
     from filelock import FileLock
 
+    if spec.shipped:
+        return Removed((), 0, tuple(on_disk(store, spec)))
     folder = store.folder(spec)
     removed: list[Path] = []
     left: list[Path] = []
@@ -92,6 +99,9 @@ def remove(store: Store, spec: ModelSpec, forget: bool = False) -> Removed:
                 path.unlink()
                 stamp_of(path).unlink(missing_ok=True)
                 removed.append(path)
+                if path.parent != folder:
+                    with contextlib.suppress(OSError):  # there is something left in it
+                        path.parent.rmdir()
             if not spec.local:
                 freed += _remove_parts(folder)
         if not spec.local and not left and {p.name for p in folder.iterdir()} <= {".lock"}:

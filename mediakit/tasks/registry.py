@@ -5,7 +5,12 @@ from importlib import import_module
 from mediakit.batch.task import Task
 
 # name -> "module:class"; a task is imported when it is needed
-_TASKS = {"upscale": "mediakit.tasks.upscale:Upscale"}
+_TASKS = {
+    "generate": "mediakit.tasks.generate:Generate",
+    "img2img": "mediakit.tasks.img2img:Img2Img",
+    "inpaint": "mediakit.tasks.inpaint:Inpaint",
+    "upscale": "mediakit.tasks.upscale:Upscale",
+}
 
 
 def names() -> list[str]:

@@ -1,39 +1,22 @@
 """upscale: pictures in, larger pictures out, by a super-resolution net."""
 
-import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediakit import device
-from mediakit.batch.files import FileState, output_error, read_file
-from mediakit.batch.item import Decoded, Item, Made
-from mediakit.batch.record import record_of
-from mediakit.batch.replay import note
-from mediakit.batch.task import Emit, Task
+from mediakit.batch.item import Decoded, Item
+from mediakit.batch.task import Emit
 from mediakit.errors import ItemError, UserError, show
-from mediakit.media.formats import (
-    COMPRESSED,
-    LOSSLESS,
-    LOSSY,
-    MEDIA_TYPES,
-    OPAQUE,
-    READABLE,
-    SUBSAMPLED,
-    WRITABLE,
-    sniff,
-    suffix_of,
-)
 from mediakit.models.cache import ModelCache
 from mediakit.models.spec import ModelSpec
 from mediakit.models.state_dicts import Weights
 from mediakit.models.store import Store
 from mediakit.params import SMALLEST_TILE, Number, PictureInput, PictureOutput, Tile, option
+from mediakit.tasks.pictures import PictureTask, check_encoding, flag, unlike_input
 
 if TYPE_CHECKING:
     from mediakit.engines.upscaler import Upscaler
@@ -92,23 +75,19 @@ class UpscaleExecution(PictureInput):
     )
 
 
-class Upscale(Task):
+class Upscale(PictureTask):
     name = "upscale"
     summary = "Enlarge pictures with a super-resolution model."
     Params = UpscaleParams
     Execution = UpscaleExecution
     extra = "upscale"
     result_version = 2
-    packages = ("torch", "torchvision", "spandrel", "safetensors", "PIL", "numpy", "pyvips")
-    suffixes = frozenset(READABLE)
-    # also those that can't be written: `-o a.gif` is not meant to make a directory
-    output_suffixes = frozenset(READABLE)
+    packages = ("torch", "torchvision", "spandrel", "safetensors", *PictureTask.packages)
 
     def __init__(self, execution: UpscaleExecution, store: Store, cache: ModelCache) -> None:
         super().__init__(execution, store, cache)
         self.execution: UpscaleExecution = execution
-        self._device = self._dtype = self._dtype_used = ""
-        self._threads = 0
+        self._dtype_used = ""
         self._tile: int | None = None  # as told, or as stepped down to
         self._used_tile = 0
         self._smallest_tile = SMALLEST_TILE  # of the net that worked last
@@ -121,74 +100,27 @@ class Upscale(Task):
         return {"upscaler": params.model}
 
     @classmethod
-    def suffix(cls, name: str, params: UpscaleParams) -> str:
-        if params.format != "keep":
-            return f".{params.format}"
-        own = suffix_of(name)
-        return name[len(name) - len(own) :] if own in WRITABLE else ".png"
-
-    @classmethod
     def settle(
         cls, params: UpscaleParams, given: Collection[str], models: Mapping[str, ModelSpec]
     ) -> UpscaleParams:
         sides = [name for name in ("width", "height", "max_side") if getattr(params, name)]
         if sides and "scale" in given:
-            raise UserError("usage", f"--scale and {_flag(sides[0])} contradict each other")
+            raise UserError("usage", f"--scale and {flag(sides[0])} contradict each other")
         if params.max_side and len(sides) > 1:
-            raise UserError("usage", f"--max-side and {_flag(sides[0])} contradict each other")
-        if params.lossless and params.quality is not None:
-            raise UserError("useless_option", "--quality does nothing beside --lossless")
+            raise UserError("usage", f"--max-side and {flag(sides[0])} contradict each other")
         spec = models["upscaler"]
         if params.denoise is not None and spec.blend != "denoise":
             raise UserError(
                 "useless_option", f"{spec.name} has no denoise strength; leave --denoise out"
             )
-        if params.background and find_spec("PIL"):  # a dry run does without
-            from mediakit.media.pictures import background
-
-            background(params.background)
+        check_encoding(params)
         return params.model_copy(update={"scale": None}) if sides else params
-
-    @classmethod
-    def check_output(cls, name: str, params: UpscaleParams) -> None:
-        format = WRITABLE.get(suffix_of(name))
-        if format is None:
-            known = ", ".join(WRITABLE)
-            raise UserError("usage", f"{show(name)}: an output must end in one of {known}")
-        if params.format not in ("keep", format):
-            raise UserError("usage", f"{show(name)} is not a name for --format {params.format}")
-
-    @classmethod
-    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
-        formats = {WRITABLE.get(suffix_of(name)) for name in outputs} - {None}
-        if told.get("format", "keep") != "keep":
-            formats.add(told["format"])
-        for name, able in (
-            ("quality", LOSSY), ("compression", COMPRESSED), ("subsampling", SUBSAMPLED),
-            ("lossless", LOSSLESS),
-        ):  # fmt: skip
-            if told.get(name) not in (None, False) and formats and not formats & set(able):
-                kinds = ", ".join(sorted(f for f in formats if f))
-                raise UserError(
-                    "useless_option",
-                    f"{_flag(name)} does nothing for {kinds}; leave it out, or use --format "
-                    f"{' or '.join(able)}",
-                )
-        if told.get("threads") and told.get("device", "auto").split(":")[0] in ("cuda", "mps"):
-            raise UserError(
-                "useless_option", "--threads does nothing on a GPU; leave it or --device out"
-            )
-
-    @classmethod
-    def sniff(cls, head: bytes) -> str:
-        return sniff(head)
 
     # working
 
     def begin(self) -> None:
+        super().begin()
         e = self.execution
-        self._device, self._dtype = device.choose(e.device, e.dtype)
-        self._threads = e.threads or (1 if e.exact else device.free_cores())
         if e.tile != "auto":
             self._tile = int(e.tile)
 
@@ -208,22 +140,19 @@ class Upscale(Task):
     def decode(self, item: Item) -> Decoded:
         from mediakit.media.pictures import Animation, in_srgb, read_media
 
-        path, data = item.source.path, item.source.data
-        if data is None:
-            data, state = read_file(path)
-        else:
-            state = FileState.of_bytes(path, data)
+        path = item.source.path
+        data, state = item.source.read()
         media = read_media(data, path, self.execution.max_pixels)
         params = _params(item)
         if isinstance(media, Animation):
             if params.icc == "srgb" or params.background:
                 name = "--icc srgb" if params.icc == "srgb" else "--background"
                 raise ItemError("animated", f"{show(path)} is animated; leave {name} out")
-            notes = _unlike_input(item, media.about)
+            notes = unlike_input(item, media.about)
             return Decoded(media, (state,), [*media.about.warnings, *notes])
         if params.icc == "srgb":
             media = in_srgb(media)
-        return Decoded(media, (state,), [*media.warnings, *_unlike_input(item, media)])
+        return Decoded(media, (state,), [*media.warnings, *unlike_input(item, media)])
 
     @contextmanager
     def _net(self, item: Item) -> Iterator["Upscaler"]:
@@ -249,15 +178,12 @@ class Upscale(Task):
             yield net
 
     def compute(self, batch: list[tuple[Item, Decoded]], emit: Emit) -> list["Result | Written"]:
-        from mediakit.media.pictures import HELD
-
         results: list[Result | Written] = []
         for item, decoded in batch:
             with self._net(item) as net:
                 self._check_dtype(item, decoded, net)
                 result = self._upscale(item, decoded.media, net, emit)
-                large = result.nbytes > HELD
-                results.append(_write(item, result, decoded.file) if large else result.held())
+                results.append(self.finish(item, result, decoded.file))
         return results
 
     def _check_dtype(self, item: Item, decoded: Decoded, net: "Upscaler") -> None:
@@ -302,42 +228,12 @@ class Upscale(Task):
         self._tile = tile
         return f"tile {tile}"
 
-    def encode(self, item: Item, media: "Result | Written", file: Path) -> Made:
-        from mediakit.media.pictures import Result
-
-        made = _write(item, media, file) if isinstance(media, Result) else media
-        size = {"width": made.width, "height": made.height}
-        if made.frames > 1:
-            size["frames"] = made.frames
-        return Made(MEDIA_TYPES[_format(item)], size, made.lost)
-
 
 def _params(item: Item) -> UpscaleParams:
     assert item.recipe is not None
     params = item.recipe.params
     assert isinstance(params, UpscaleParams)
     return params
-
-
-def _format(item: Item) -> str:
-    return WRITABLE[suffix_of(item.output or item.key)]
-
-
-def _write(item: Item, result: "Result", file: Path) -> "Written":
-    from mediakit.media.pictures import Encoding
-
-    params = _params(item)
-    encoding = Encoding(
-        params.quality, params.compression, params.subsampling, params.lossless, _note(item)
-    )
-    try:
-        return result.write(file, _format(item), encoding)
-    except OSError as e:
-        raise output_error(item.output or item.key, e) from None
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _size(item: Item, picture: "Picture", own: int) -> tuple[int, int]:
@@ -354,25 +250,3 @@ def _size(item: Item, picture: "Picture", own: int) -> tuple[int, int]:
             f"{size[0]}x{size[1]} is more than {LARGEST:.0f} times larger; ask for less",
         )
     return size
-
-
-def _unlike_input(item: Item, picture: "Picture") -> Iterator[str]:
-    """What the output's format, which its name says, changes. ItemError if it can't hold the
-    picture: before the work, not after."""
-    from mediakit.media.pixels import is_opaque
-
-    params = _params(item)
-    format = _format(item)
-    if format in OPAQUE and not params.background and not is_opaque(picture.pixels):
-        raise ItemError(
-            "alpha_unsupported",
-            f"{show(item.source.path)} has transparency, which {format} can't hold; use --format "
-            "png, or --background white",
-        )
-    if params.format == "keep" and format != picture.format:
-        yield f"the content is {picture.format}: written as {format}"
-
-
-def _note(item: Item) -> dict[str, str]:
-    """What a PNG remembers of how it was made; `mediakit replay` reads it."""
-    return {"mediakit": json.dumps(note(record_of(Upscale, item, "done")))}

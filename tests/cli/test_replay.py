@@ -115,6 +115,9 @@ DAMAGED = {
     "json.png": with_text(b"\0\0{", packed=False),
 }
 
+# a picture whose text can't be read is one that says nothing, like most pictures
+NO_RECORD = ("none.jsonl", "cut.png", "zlib.png", "short.png", "bomb.png")
+
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_damaged_records_are_named(mediakit: Any, name: str, home: Path) -> None:
@@ -131,7 +134,8 @@ def test_below_a_directory_they_are_passed_over(made: Make, mediakit: Any) -> No
     result = mediakit("replay", "out", "-o", "again", "-q")
     assert result.lines == ["again/a.png"]
     for name in DAMAGED:
-        assert (f"passed over: out/{name}" in result.stderr) == (name != "none.jsonl")
+        silent = name in NO_RECORD
+        assert (f"passed over: out/{name}" in result.stderr) != silent
 
 
 def test_records_of_tasks_that_are_not_known(mediakit: Any, home: Path) -> None:

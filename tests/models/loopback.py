@@ -1,8 +1,9 @@
 """A small web server on the loopback: ranges, cuts, wrong bytes, slowness, walls, and a hub."""
 
+import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -124,3 +125,31 @@ class Web:
         for revision in ("main", COMMIT):
             self.pages[f"/{repository}/resolve/{revision}/{name}"] = page
         return f"/{repository}/resolve/main/{name}"
+
+    def serve_hub_repository(
+        self, repository: str, files: Mapping[str, bytes], commit: str = COMMIT
+    ) -> None:
+        """A whole repository, as the hub's API lists it at `main` and `commit`; of weights (files
+        that git keeps elsewhere) it tells the digest."""
+        listed = [
+            {
+                "rfilename": name,
+                "size": len(data),
+                "blobId": "0",
+                **self._kept_elsewhere(name, data),
+            }
+            for name, data in files.items()
+        ]
+        answer = {"id": repository, "sha": commit, "siblings": listed, "tags": [], "downloads": 0}
+        for revision in ("main", commit):
+            api = Page(json.dumps(answer).encode(), kind="application/json")
+            self.pages[f"/api/models/{repository}/revision/{revision}"] = api
+        for name, data in files.items():
+            page = Page(data, headers={"X-Repo-Commit": commit})
+            self.pages[f"/{repository}/resolve/{commit}/{name}"] = page
+
+    def _kept_elsewhere(self, name: str, data: bytes) -> dict[str, object]:
+        if not name.endswith((".safetensors", ".bin")):
+            return {}
+        digest = sha256(data).hexdigest()
+        return {"lfs": {"sha256": digest, "size": len(data), "pointerSize": 135}}

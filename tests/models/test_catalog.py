@@ -7,6 +7,7 @@ import pytest
 
 from mediakit.errors import UserError
 from mediakit.models.catalog import find, known, user_file
+from mediakit.models.given import DIFFUSION_ENGINE
 from mediakit.models.store import Store
 
 STARTERS = {
@@ -71,6 +72,8 @@ def test_entries_are_complete(name):
     assert spec.good_at and spec.bad_at and spec.licence
     assert spec.homepage.startswith("https://")
     assert all(file.sources for file in spec.files)
+    assert spec.size and (spec.files or spec.repository)
+    assert not spec.repository or spec.repository.endswith(f"@{spec.revision}")
     if spec.convert == "ncnn":
         assert sorted(file.name[-4:] for file in spec.files) == [".bin", "aram"]
     else:
@@ -123,6 +126,20 @@ def test_an_entry_of_the_users_needs_only_files():
     assert list(known())[-1] == "4x-UltraSharp"
 
 
+def test_an_entry_of_the_users_may_be_a_repository():
+    own("mine: {repository: 'hf:a/b@v1'}\nother: {repository: 'hf:a/b@v1', tasks: [inpaint]}\n")
+    spec = find("mine")
+    assert (spec.engine, spec.tasks) == (
+        DIFFUSION_ENGINE,
+        ("generate", "img2img", "inpaint"),
+    )
+    assert find("other").tasks == ("inpaint",)
+    whole = find("hf:a/b")
+    assert (whole.name, whole.repository, whole.revision) == ("hf:a/b@main", "hf:a/b@main", "main")
+    assert find("hf:a/b@v1/").repository == "hf:a/b@v1"
+    assert not spec.is_folder and not spec.pinned  # not known before it was listed
+
+
 FILES = 'files: [{name: a.pth, sources: ["https://example.org/a.pth"]}]'
 
 
@@ -132,8 +149,10 @@ FILES = 'files: [{name: a.pth, sources: ["https://example.org/a.pth"]}]'
         (f"mine: {{{FILES}, licens: MIT}}", "mine.licens: no such key"),
         ("mine: {files: [{name: a.pth, sha: 1}]}", "mine.files.0.sha: no such key"),
         ("mine: {files: [{name: a.pth}]}", "mine.files.0: needs a sha256 or sources"),
-        ("mine: {files: []}", "mine.files: Tuple should have at least 1 item"),
-        ("mine: {licence: MIT}", "mine.files: Field required"),
+        ("mine: {files: []}", "mine: files: needs at least one, or a repository"),
+        ("mine: {licence: MIT}", "mine: files: needs at least one, or a repository"),
+        ("mine: {repository: a/b}", "mine.repository: String should match pattern"),
+        ("mine: {repository: 'hf:a/b@main', kind: loras}", "mine.kind: Input should be 'model'"),
         (f"mine: {{{FILES}, blend: denoise}}", "mine: blend: needs exactly two files"),
         (f"mine: {{{FILES}, convert: ncnn}}", "mine: convert: ncnn needs exactly a .param and"),
         ("mine: {files: [{name: a.pth, sources: [a.pth]}]}", "is not of the form pypi:"),
@@ -182,7 +201,7 @@ def test_addresses_are_models(model, name, revision, tmp_path):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("hf:a/b", "give hf:org/repository@revision/file or https://host/file"),
+        ("hf:a", "give hf:org/repository@revision/file or https://host/file"),
         ("hf:b@main/net.pth", "give hf:org/repository@revision/file"),
         ("hf:a/b/README.md", "give the address of a weights file"),
         ("http://example.org/net.pth", "or https://host/file"),

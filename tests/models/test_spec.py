@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from mediakit.errors import UserError
-from mediakit.models.spec import ModelFile, fill_in
+from mediakit.models.spec import ModelFile, ModelSpec, fill_in
 from mediakit.params import Params
 
 
@@ -98,7 +98,50 @@ def test_strange_sources_are_refused(source):
         ModelFile(name="a.pth", size=1, sha256="0" * 64, sources=(source,))
 
 
-@pytest.mark.parametrize("name", ["", "../a", "a/b", "a\\b", ".lock", "C:a"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "../a", "a/../b", "/a", "a//b", "a/", "a\\b", ".lock", "a/.lock", "C:a", "a/C:b", "a\0",
+     "part-files/a"],
+)  # fmt: skip
 def test_file_names_stay_in_their_folder(name):
     with pytest.raises(ValidationError):
         ModelFile(name=name, size=1, sha256="0" * 64)
+
+
+def test_files_may_lie_in_folders(spec_of):
+    spec = spec_of({"model_index.json": b"{}", "unet/config.json": b"{}"})
+    assert spec.is_folder
+    assert not spec_of({"a.pth": b"", "unet/a.bin": b""}).is_folder
+    with pytest.raises(ValidationError, match="two have the same name"):
+        spec_of({"unet": b"", "Unet/a": b""})
+
+
+def test_a_repository_stands_for_its_files(spec_of):
+    told = {"repository": "hf:org/pictures@main", "download": 5_000_000}
+    spec = spec_of({}, **told)
+    assert (spec.pinned, spec.size, spec.shipped) == (False, 5_000_000, None)
+    assert spec.sha256 == sha256(b"hf:org/pictures@main").hexdigest()
+    for place in ("org/pictures", "hf:org/pictures", "hf:org/pictures@main/unet", "hf:../a@main/b"):
+        with pytest.raises(ValidationError):
+            spec_of({}, **{**told, "repository": place})
+
+
+def test_files_that_ship_with_mediakit_are_a_folder_of_it(spec_of):
+    def at(*sources):
+        spec = spec_of({"unet/a.json": b"", "b.txt": b""})
+        files = [{**dict(f), "sources": s} for f, s in zip(spec.files, sources, strict=True)]
+        return ModelSpec.model_validate({**dict(spec), "files": files})
+
+    inside = ("package:models/shipped/x/unet/a.json",), ("package:models/shipped/x/b.txt",)
+    assert at(*inside).shipped == "models/shipped/x"
+    assert at(inside[0], ("package:models/shipped/y/b.txt",)).shipped is None
+    assert at(inside[0], ("https://example.org/b.txt",)).shipped is None
+    assert at(inside[0], ()).shipped is None
+
+
+def test_a_lora_is_no_model(spec_of):
+    lora = spec_of({"a.safetensors": b""}, kind="lora")
+    lora.check_kind("lora")
+    with pytest.raises(UserError, match="demo is not for --model but for --lora") as error:
+        lora.check_kind("model")
+    assert error.value.code == "wrong_model"

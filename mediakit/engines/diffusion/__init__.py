@@ -1,0 +1,1 @@
+"""Text-to-image diffusion models: one set of loaded weights makes, restyles and repaints."""

@@ -1,0 +1,139 @@
+"""Which model an address, a file or a folder is that the user gave in place of a name."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from mediakit.errors import UserError, show
+from mediakit.models.digests import digest
+from mediakit.models.folders import read_folder
+from mediakit.models.sources import scheme_of
+from mediakit.models.spec import LOCAL, ModelFile, ModelSpec
+
+# of folders in the layout of diffusers, and what they are good for
+DIFFUSION_ENGINE = "mediakit.engines.diffusion.engine:load"
+DIFFUSION_TASKS = ("generate", "img2img", "inpaint")
+WEIGHTS = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".param", ".gguf", ".onnx"})
+
+_LONGEST = 250  # a reference, quoted, is the name of a folder
+# What an entry of the user's may leave out
+OWN: dict[str, Any] = {
+    "description": "A model of your own.",
+    "good_at": "",
+    "bad_at": "",
+    "licence": "",
+    "homepage": "",
+    "tasks": (),
+    "revision": "your own",
+}
+
+
+def repository(model: str) -> ModelSpec:
+    """A whole repository at the hub; which of its files are the model, the first pull says."""
+    name = model if "@" in model else f"{model}@main"
+    return ModelSpec(
+        **{
+            **OWN,
+            "description": "A repository at the hub.",
+            "tasks": DIFFUSION_TASKS,
+            "revision": name.partition("@")[2],
+        },
+        name=name,
+        engine=DIFFUSION_ENGINE,
+        repository=name,
+    )
+
+
+def address(model: str, engine: str) -> ModelSpec:
+    """A file at the hub or on the web; what its first download holds is trusted."""
+    source = model
+    if model.startswith("hf:") and "@" not in model:
+        organisation, _, rest = model.partition("/")
+        repository, _, name = rest.partition("/")
+        source = f"{organisation}/{repository}@main/{name}"
+    suffix = PurePosixPath(source.partition("?")[0]).suffix.lower()
+    if not source.startswith(("hf:", "https:")) or not scheme_of(source):
+        forms = "hf:org/repository@revision/file or https://host/file, or hf:org/repository"
+    elif len(quote(source)) > _LONGEST:
+        forms = "a shorter address, or fetch the file yourself and give its path"
+    elif suffix not in WEIGHTS - {".param"}:
+        forms = f"the address of a weights file ({', '.join(sorted(WEIGHTS - {'.param'}))})"
+    else:
+        file = ModelFile(name=f"weights{suffix}", sources=(source,))
+        revision = source.partition("@")[2].partition("/")[0] if source.startswith("hf:") else "web"
+        return ModelSpec(
+            **{**OWN, "description": "Weights at an address.", "revision": revision},
+            name=source,
+            engine=engine,
+            files=(file,),
+        )
+    raise UserError("unknown_model", f"{show(model)} is no model; give {forms}")
+
+
+def file(model: str, path: Path, engine: str, stamps: Path | None) -> ModelSpec:
+    files = _ncnn_pair(path) if path.suffix.lower() in (".param", ".bin") else (path,)
+    try:
+        entries = tuple(_file(file, stamps) for file in files)
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or "this can't be the name of a file"
+        raise UserError(
+            "unknown_model",
+            f"no weights at {show(model)}: {cause}; give a file, or a name from "
+            "`mediakit models list`",
+        ) from None
+    return ModelSpec(
+        **{**OWN, "description": "A weights file of your own.", "revision": LOCAL},
+        name=show(model),
+        engine=engine,
+        files=entries,
+        convert="ncnn" if len(files) == 2 else None,
+        local=files[0].absolute(),
+    )
+
+
+def folder(model: str, path: Path, stamps: Path | None) -> ModelSpec:
+    try:
+        names = read_folder(path).files
+        entries = tuple(_file(path / name, stamps, name) for name in names)
+    except OSError as error:
+        raise UserError(
+            "unknown_model", f"{show(error.filename or model)} can't be read: {error.strerror}"
+        ) from None
+    return ModelSpec(
+        **{
+            **OWN,
+            "description": "A model folder of your own.",
+            "tasks": DIFFUSION_TASKS,
+            "revision": LOCAL,
+        },
+        name=show(model),
+        engine=DIFFUSION_ENGINE,
+        files=entries,
+        local=path.absolute(),
+    )
+
+
+def _file(path: Path, stamps: Path | None, name: str | None = None) -> ModelFile:
+    if stamps is None:
+        from mediakit.models.store import default_root
+
+        stamps = default_root() / ".stamps"
+    sha256 = digest(path, stamps)
+    # The name is part of the digest of a pair, where only the suffix tells the two apart: a
+    # renamed pair is the same model.
+    return ModelFile.model_construct(
+        name=name or f"weights{path.suffix}", size=path.stat().st_size, sha256=sha256, sources=()
+    )
+
+
+def _ncnn_pair(path: Path) -> tuple[Path, ...]:
+    """(.param, .bin) of an ncnn model; a .bin that stands alone is of some other kind."""
+    param, weights = path.with_suffix(".param"), path.with_suffix(".bin")
+    if path == weights and not param.exists():
+        return (path,)
+    if path == param and path.exists() and not weights.exists():
+        raise UserError(
+            "bad_weights",
+            f"{show(param)}: its weights {show(weights.name)} are not beside it; put them there",
+        )
+    return param, weights

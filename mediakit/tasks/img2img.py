@@ -1,0 +1,88 @@
+"""img2img: pictures in, the same restyled by a prompt out."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+from mediakit.batch.item import Decoded, Item, Source
+from mediakit.errors import UserError
+from mediakit.params import option
+from mediakit.prompts.sidecars import sidecar_prompt
+from mediakit.tasks.diffusion import Asked, DiffusionTask, params_of
+from mediakit.tasks.diffusion_options import DiffusionExecution, DiffusionParams
+from mediakit.tasks.pictures import unlike_input
+
+
+class Img2ImgParams(DiffusionParams):
+    strength: float = option(
+        0.55,
+        "How much may change: 0.35 little, 0.55 moderately, 0.75 a lot; 0 keeps the picture, 1 "
+        "ignores it.",
+        ge=0,
+        le=1,
+    )
+    width: int | None = option(None, "Width of the result in pixels.", ge=16, le=8192)
+    height: int | None = option(None, "Height of the result in pixels.", ge=16, le=8192)
+    fit: Literal["crop", "pad", "stretch", "keep"] = option(
+        "crop",
+        "How a picture of other proportions comes to --width x --height. crop: fill it, cut both "
+        "sides alike. pad: show all of it, the model paints the borders. stretch: distort it. "
+        "keep: keep the proportions, as large as fits in. crop suits most photos.",
+    )
+
+
+class Img2Img(DiffusionTask):
+    name = "img2img"
+    summary = "Restyle pictures by a prompt."
+    Params = Img2ImgParams
+    Execution = DiffusionExecution
+
+    @classmethod
+    def prompt_of(cls, source: Source, params: Any) -> str:
+        """That of the row or the command, else of the text file beside the picture."""
+        return str(params.prompt) if params.prompt else sidecar_prompt(source.path)
+
+    @classmethod
+    def variant(cls, source: Source, count: int) -> Source:
+        return seeded(source, count)
+
+    @classmethod
+    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
+        super().check_useful(told, outputs)
+        if "icc" in told:
+            raise UserError(
+                "useless_option", "--icc does nothing here, the result is sRGB; leave it out"
+            )
+        if "fit" in told and not ({"width", "height"} <= told.keys()):
+            raise UserError(
+                "useless_option", "--fit does nothing without --width and --height; leave it out"
+            )
+
+    def decode(self, item: Item) -> Decoded:
+        from mediakit.media.fit import fit
+        from mediakit.media.native import Native
+        from mediakit.media.pictures import flatten, read_picture
+
+        params = params_of(item)
+        assert isinstance(params, Img2ImgParams)
+        data, state = item.source.read()
+        picture = read_picture(data, item.source.path, self.execution.max_pixels)
+        notes = [*picture.warnings, *unlike_input(item, picture)]
+        if params.background:
+            picture = flatten(picture, params.background)
+        facts = self.facts(item)
+        native = Native(facts.native, facts.multiple, facts.native * 3 // 2)
+        fitted = fit(picture, params.fit, native, params.width, params.height)
+        height, width = fitted.pixels.shape[:2]
+        request = self.request(item, width, height, image=fitted.pixels, strength=params.strength)
+        asked = Asked(request, fitted.back, fitted.nbytes)
+        return Decoded(asked, (state,), [*notes, *fitted.warnings])
+
+
+def seeded(source: Source, count: int) -> Source:
+    """A picture's variant among `count`: its output is named by its seed."""
+    if count == 1 or source.row is None:
+        return source
+    stem, suffix = os.path.splitext(source.relative)
+    return replace(source, relative=f"{stem}_{source.row['seed']}{suffix}")

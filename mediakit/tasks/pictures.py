@@ -1,0 +1,171 @@
+"""What all tasks that make pictures share: their options' meaning, names, and writing."""
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mediakit import device
+from mediakit.batch.files import output_error
+from mediakit.batch.item import Item, Made
+from mediakit.batch.record import record_of
+from mediakit.batch.replay import note
+from mediakit.batch.task import Task
+from mediakit.errors import ItemError, UserError, show
+from mediakit.media.formats import (
+    COMPRESSED,
+    LOSSLESS,
+    LOSSY,
+    MEDIA_TYPES,
+    OPAQUE,
+    READABLE,
+    SUBSAMPLED,
+    WRITABLE,
+    sniff,
+    suffix_of,
+)
+from mediakit.models.cache import ModelCache
+from mediakit.models.store import Store
+from mediakit.params import Execution, PictureOutput
+
+if TYPE_CHECKING:
+    from mediakit.media.pictures import Picture, Result, Written
+
+
+class PictureTask(Task):
+    """A task whose outputs are pictures; its Params are PictureOutput."""
+
+    packages: ClassVar[tuple[str, ...]] = ("PIL", "numpy", "pyvips")
+    note_in_exif: ClassVar[bool] = False  # in formats without text, the picture remembers there
+    suffixes: ClassVar[frozenset[str]] = frozenset(READABLE)
+    # also those that can't be written: `-o a.gif` is not meant to make a directory
+    output_suffixes: ClassVar[frozenset[str]] = frozenset(READABLE)
+
+    def __init__(self, execution: Execution, store: Store, cache: ModelCache) -> None:
+        super().__init__(execution, store, cache)
+        self._device = self._dtype = ""
+        self._threads = 0
+
+    # planning
+
+    @classmethod
+    def suffix(cls, name: str, params: PictureOutput) -> str:
+        if params.format != "keep":
+            return f".{params.format}"
+        own = suffix_of(name)
+        return name[len(name) - len(own) :] if own in WRITABLE else ".png"
+
+    @classmethod
+    def check_output(cls, name: str, params: PictureOutput) -> None:
+        format = WRITABLE.get(suffix_of(name))
+        if format is None:
+            known = ", ".join(WRITABLE)
+            raise UserError("usage", f"{show(name)}: an output must end in one of {known}")
+        if params.format not in ("keep", format):
+            raise UserError("usage", f"{show(name)} is not a name for --format {params.format}")
+
+    @classmethod
+    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
+        formats = {WRITABLE.get(suffix_of(name)) for name in outputs} - {None}
+        if told.get("format", "keep") != "keep":
+            formats.add(told["format"])
+        for name, able in (
+            ("quality", LOSSY), ("compression", COMPRESSED), ("subsampling", SUBSAMPLED),
+            ("lossless", LOSSLESS),
+        ):  # fmt: skip
+            if told.get(name) not in (None, False) and formats and not formats & set(able):
+                kinds = ", ".join(sorted(f for f in formats if f))
+                raise UserError(
+                    "useless_option",
+                    f"{flag(name)} does nothing for {kinds}; leave it out, or use --format "
+                    f"{' or '.join(able)}",
+                )
+        if told.get("threads") and told.get("device", "auto").split(":")[0] in ("cuda", "mps"):
+            raise UserError(
+                "useless_option", "--threads does nothing on a GPU; leave it or --device out"
+            )
+
+    @classmethod
+    def sniff(cls, head: bytes) -> str:
+        return sniff(head)
+
+    # working
+
+    def begin(self) -> None:
+        e = self.execution
+        self._device, self._dtype = device.choose(e.device, e.dtype)
+        self._threads = e.threads or (1 if e.exact else device.free_cores())
+
+    def finish(self, item: Item, result: "Result", file: Path) -> "Result | Written":
+        """The result, in memory for `encode`; or, if it is large, in its file."""
+        from mediakit.media.pictures import HELD
+
+        return self._write(item, result, file) if result.nbytes > HELD else result.held()
+
+    def encode(self, item: Item, media: "Result | Written", file: Path) -> Made:
+        from mediakit.media.pictures import Result
+
+        made = self._write(item, media, file) if isinstance(media, Result) else media
+        size = {"width": made.width, "height": made.height}
+        if made.frames > 1:
+            size["frames"] = made.frames
+        return Made(MEDIA_TYPES[format_of(item)], size, made.lost)
+
+    def remembered(self, item: Item) -> dict[str, str]:
+        """The text that the picture carries of how it was made; `mediakit replay` reads it."""
+        return {"mediakit": json.dumps(note(record_of(type(self), item, "done")))}
+
+    def _write(self, item: Item, result: "Result", file: Path) -> "Written":
+        from mediakit.media.pictures import Encoding
+
+        assert item.recipe is not None
+        p = item.recipe.params
+        assert isinstance(p, PictureOutput)
+        encoding = Encoding(
+            p.quality, p.compression, p.subsampling, p.lossless, self.remembered(item),
+            self.note_in_exif,
+        )  # fmt: skip
+        try:
+            return result.write(file, format_of(item), encoding)
+        except OSError as e:
+            raise output_error(item.output or item.key, e) from None
+
+
+def flag(name: str) -> str:
+    """The option of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def check_encoding(params: PictureOutput) -> None:
+    """UserError for options of the encoding that contradict each other, or say nothing."""
+    if params.lossless and params.quality is not None:
+        raise UserError("useless_option", "--quality does nothing beside --lossless")
+    if params.background and find_spec("PIL"):  # a dry run does without
+        from mediakit.media.pictures import background
+
+        background(params.background)
+
+
+def format_of(item: Item) -> str:
+    """The format that the output's name says."""
+    return WRITABLE[suffix_of(item.output or item.key)]
+
+
+def unlike_input(item: Item, picture: "Picture") -> Iterator[str]:
+    """What the output's format, which its name says, changes. ItemError if it can't hold the
+    picture: before the work, not after."""
+    from mediakit.media.pixels import is_opaque
+
+    assert item.recipe is not None
+    params = item.recipe.params
+    assert isinstance(params, PictureOutput)
+    format = format_of(item)
+    if format in OPAQUE and not params.background and not is_opaque(picture.pixels):
+        raise ItemError(
+            "alpha_unsupported",
+            f"{show(item.source.path)} has transparency, which {format} can't hold; use --format "
+            "png, or --background white",
+        )
+    if params.format == "keep" and format != picture.format:
+        yield f"the content is {picture.format}: written as {format}"
