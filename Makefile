@@ -52,7 +52,8 @@ SHIPPED := mediakit/models/shipped/starter-diffusion
 starter: $(BIN)/mediakit  ## Train the text-to-image model that ships: hours on a CPU, goes on where stopped
 	$(BIN)/python -m tools.starter.train_vae --work $(STARTER)
 	$(BIN)/python -m tools.starter.train_unet --work $(STARTER)
-	$(BIN)/python -m tools.starter.pack $(STARTER)/trained $(SHIPPED)
+	$(BIN)/python -m tools.starter.train_decoder --work $(STARTER)
+	$(BIN)/python -m tools.starter.pack $(STARTER)/finished $(SHIPPED)
 	$(BIN)/python -m tools.starter.measure $(SHIPPED) --out docs/starter
 
 clean:

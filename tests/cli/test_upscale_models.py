@@ -131,7 +131,7 @@ def test_two_files_are_blended_kept_and_loaded_from_what_was_kept(
 
     assert Store().files(find("mine")) == tuple(kept)
     originals = [models / "mine" / file["name"] for file in files]
-    verified = mediakit("models", "verify").lines
+    verified = mediakit("models", "verify", "mine").lines
     assert verified == [f"mine: {path.name} is right" for path in (*originals, *kept)]
     assert loads_of(mediakit, "mine", originals) == by_share["0.5"]
     for path in kept:

@@ -286,9 +286,9 @@ def test_a_repository_that_is_no_model(hub, held, said):
 def test_the_commands_know_it(hub, tmp_path):
     assert models("show", REFERENCE).stdout.count("recorded when they are first fetched") == 1
     path = models("pull", REFERENCE).stderr.split(": ")[1].strip()
-    (line,) = models("list", "--here").stdout.splitlines()
+    (line,) = (ln for ln in models("list", "--here").stdout.splitlines() if REFERENCE in ln)
     assert line.startswith(f"{REFERENCE}  here")
-    verdicts = models("verify").stdout.splitlines()
+    verdicts = models("verify", REFERENCE).stdout.splitlines()
     assert f"{REFERENCE}: unet/config.json is right" in verdicts and len(verdicts) == len(TAKEN)
     config = Path(path) / "unet" / "config.json"
     before = config.stat()

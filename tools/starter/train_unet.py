@@ -23,7 +23,7 @@ ASKED = 60  # held-out prompts for each look at how far it is
 
 
 def main() -> None:
-    parser = arguments(__doc__)
+    parser = arguments(__doc__, steps=5000)
     parser.add_argument("--look", type=int, default=500, help="steps between two measurements")
     options = parser.parse_args()
     torch.manual_seed(SEED)

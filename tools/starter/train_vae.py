@@ -18,13 +18,12 @@ from .run import Run, device
 SEED = 1
 PICTURES = 16_000
 UNSEEN = 64  # more pictures, to measure on
-STEPS = 6000
 BATCH = 16
 NOISE = 0.1  # on the latents, so that the decoder forgives the U-Net's small errors
 
 
 def main() -> None:
-    options = arguments(__doc__).parse_args()
+    options = arguments(__doc__, steps=500).parse_args()
     torch.manual_seed(SEED)
     count = options.pictures
     pictures = tensors(count + UNSEEN)
@@ -43,11 +42,11 @@ def main() -> None:
         vae.save_pretrained(options.work / "vae" / "trained")
 
 
-def arguments(what: str | None) -> argparse.ArgumentParser:
+def arguments(what: str | None, steps: int) -> argparse.ArgumentParser:
     """What both trainings take."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and the log")
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--pictures", type=int, default=PICTURES)
     return parser
 

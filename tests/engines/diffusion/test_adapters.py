@@ -62,7 +62,9 @@ class TestLora:
             pipe.unload_lora_weights()
         engine = opened(family)
         before = shot(engine)
-        assert np.array_equal(shot(engine, loras=(one,)), expected)
+        # where weights begin in memory may change the last bits of a sum
+        made = shot(engine, loras=(one,)).astype(int)
+        assert np.abs(made - expected).max() <= 1
         assert not np.array_equal(before, expected)
 
     @pytest.mark.parametrize("family", NETS)
