@@ -31,8 +31,8 @@ def replay(
         typer.Argument(
             parser=str,
             metavar="SOURCES... [OPTIONS]",
-            help="Records (.jsonl, as --json prints them), PNG pictures that mediakit made, or "
-            "directories of both; after them, options of the task (see: mediakit TASK --help), "
+            help="Records (.jsonl, as --json prints them), pictures that mediakit or "
+            "A1111 made, or directories of both; after them, options of the task (see: mediakit TASK --help), "
             "which win over what was recorded.",
         ),
     ],

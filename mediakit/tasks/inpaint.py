@@ -111,8 +111,6 @@ class Inpaint(DiffusionTask):
         if len(wanted) > 1:
             flags = " and ".join(f"--{name.replace('_', '-')}" for name in wanted)
             raise UserError("usage", f"{flags} contradict each other; give one")
-        if not wanted:
-            raise UserError("usage", "nothing to paint: give --mask, --extend or --extend-to")
         return super().settle(params, given, models)
 
     @classmethod
@@ -138,6 +136,8 @@ class Inpaint(DiffusionTask):
 
         def with_mask(source: Source, params: Any) -> Iterable[Source]:
             told = params.mask
+            if not (told or params.extend or params.extend_to):  # here: a row may give one
+                raise UserError("usage", "nothing to paint: give --mask, --extend or --extend-to")
             if told and told != ALPHA:
                 if os.path.isdir(told):
                     folder = folders.setdefault(told, MaskFolder(told))

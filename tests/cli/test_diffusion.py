@@ -471,3 +471,10 @@ def test_a_picture_of_a1111s_is_made_anew(mediakit: Any, generate: Run) -> None:
     assert (params["negative_prompt"], params["guidance_scale"]) == ("dogs", 5)
     assert "masterpiece" in params["prompt"] and "lora" not in params["prompt"]
     assert "loras" in result.stderr and "Hires upscale" in result.stderr
+
+
+def test_masks_from_rows(run: Run, masked: Path) -> None:
+    Path("rows.csv").write_text("input,mask,prompt\nin/a.png,m/a.png,x\nin/a.png,,x\n")
+    done, failed = run("inpaint", "--from", "rows.csv", "-o", "out", "--json", status=1).records
+    assert (done["status"], done["inputs"]["mask"]) == ("done", "m/a.png")
+    assert failed["error"]["code"] == "usage" and "nothing to paint" in failed["error"]["message"]

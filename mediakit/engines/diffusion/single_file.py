@@ -1,7 +1,6 @@
 """How a checkpoint in one file, in the layout of its authors, becomes the parts of a pipeline."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -178,7 +177,3 @@ def _scheduler(config: dict[str, Any]) -> Any:
     import diffusers
 
     return getattr(diffusers, config["_class_name"]).from_config(config)
-
-
-def is_single_file(path: Path) -> bool:
-    return not path.is_dir()
