@@ -32,7 +32,8 @@ def replay(
             parser=str,
             metavar="SOURCES... [OPTIONS]",
             help="Records (.jsonl, as --json prints them), pictures that mediakit or "
-            "A1111 made, or directories of both; after them, options of the task (see: mediakit TASK --help), "
+            "A1111 made, or directories of both; after them, options of the task (see: "
+            "mediakit TASK --help), "
             "which win over what was recorded.",
         ),
     ],
