@@ -17,10 +17,11 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The share of an item's computation that is done, 0 to 1."""
+    """The share of an item's computation that is done, 0 to 1, and more in words."""
 
     item: Item
     share: float
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -39,7 +39,8 @@ class Where(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Making:
     """How an item's files were made, and when: task, recipe hash, input's path and states,
-    output states, and where the record is."""
+    output states, and where the record is. `former` are files that were made for the item before,
+    and not this time."""
 
     at: int
     task: str
@@ -48,6 +49,7 @@ class Making:
     inputs: tuple[FileState, ...]
     outputs: tuple[FileState, ...]
     where: Where
+    former: tuple[FileState, ...] = ()
 
     def with_stats(self, stats: list[list[int]]) -> "Making":
         """The same with the stats of its outputs."""
@@ -59,20 +61,22 @@ class Making:
 
     def line(self) -> Line:
         """As it stands in a journal; the inverse of `parse`."""
-        return {
+        line = {
             "at": self.at,
             "task": self.task,
             "recipe": self.recipe,
             "source": self.source,
-            "inputs": [[s.path, s.sha256, s.size, s.stat] for s in self.inputs],
-            "outputs": [[s.path, s.sha256, s.size, s.stat] for s in self.outputs],
+            "inputs": _lists(self.inputs),
+            "outputs": _lists(self.outputs),
         }
+        return {**line, "former": _lists(self.former)} if self.former else line
 
     @classmethod
     def parse(cls, line: Line, where: Where) -> "Making":
         inputs, outputs = _states(line["inputs"]), _states(line["outputs"])
-        task = line.get("task", "")
-        return cls(line["at"], task, line["recipe"], line["source"], inputs, outputs, where)
+        task, former = line.get("task", ""), _states(line.get("former", ()))
+        about = (line["at"], task, line["recipe"], line["source"])
+        return cls(*about, inputs, outputs, where, former)
 
 
 def _at(pair: tuple[Line, Where]) -> int:
@@ -80,7 +84,11 @@ def _at(pair: tuple[Line, Where]) -> int:
     return at
 
 
-def _states(lists: list[list[Any]]) -> tuple[FileState, ...]:
+def _lists(states: tuple[FileState, ...]) -> list[list[Any]]:
+    return [[s.path, s.sha256, s.size, s.stat] for s in states]
+
+
+def _states(lists: Iterable[list[Any]]) -> tuple[FileState, ...]:
     return tuple(
         [
             FileState(path, sha256, size, Stat(*stat) if stat else None)
@@ -138,6 +146,7 @@ class History:
         self._own = own
         self._only = only
         self._seen: dict[str, int] = {}  # file name -> bytes read
+        self._makers: tuple[int, dict[str, list[Making]]] = (-1, {})  # of when, see `makers`
         self._mutex = threading.Lock()
         self.refresh()
         self.began = max(time.time_ns(), self.newest)
@@ -228,6 +237,18 @@ class History:
             raise PlaceError(
                 "unwritable", f"the journal {path} can't be read: {cause}; check its permissions"
             ) from None
+
+    def makers(self, name: str) -> list[Making]:
+        """All that once made the file that journals call so, for whatever item."""
+        with self._mutex:
+            if self._makers[0] != self.newest:
+                found: dict[str, list[Making]] = {}
+                for entry in self.entries.values():
+                    for making in entry.makings():
+                        for state in (*making.outputs, *making.former):
+                            found.setdefault(state.path, []).append(making)
+                self._makers = self.newest, found
+            return self._makers[1].get(name, [])
 
     def record(self, where: Where) -> Line | None:
         """The record at `where`, None if it was merged away meanwhile."""

@@ -61,7 +61,7 @@ class Item:
     """One piece of work: `key` names it in its output directory on every machine.
 
     `output` is the path of the primary output as the user would write it, None for standard
-    output.
+    output, and `also` are those of the files that are known to come with it.
     """
 
     key: str
@@ -69,6 +69,7 @@ class Item:
     output: str | None
     recipe: Recipe | None
     error: MediakitError | None = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -76,19 +77,40 @@ class Decoded:
     """An item's input in memory; `media` must have `nbytes`.
 
     `file` is the temporary name that `encode` will be given; a result too large to be held may
-    be written there by `compute` already, as it is made.
+    be written there by `compute` already, as it is made. What `compute` writes to `partial` is
+    there again when the item is next tried, until it is made; None where nothing can be kept.
     """
 
     media: Any
     inputs: tuple[FileState, ...]
     warnings: list[str] = field(default_factory=list)
     file: Path = Path()
+    partial: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A file made beside the primary output: its temporary name (see `extra_file`), the path it
+    will have, as the user would write it, and what it is."""
+
+    file: Path
+    path: str
+    role: str
+    media_type: str
 
 
 @dataclass(slots=True)
 class Made:
-    """What encoding says of the files it wrote: media type, the task's own result, warnings."""
+    """What encoding says of the files it wrote: media type, the task's own result, warnings, the
+    role of the primary output, and the others."""
 
     media_type: str
     result: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    role: str = "image"
+    extras: tuple[Extra, ...] = ()
+
+
+def extra_file(file: Path, number: int) -> Path:
+    """The temporary name of an extra file, beside the primary output's."""
+    return file.with_name(f"{file.name}.{number}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -65,6 +66,11 @@ class Journal:
                 self._locks = locks
                 return
             locks.close()
+
+    def partial(self, key: str) -> Path:
+        """Where unfinished work on an item may be kept from run to run; nothing is created."""
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        return self.folder / "partial" / digest[:24]
 
     @property
     def is_open(self) -> bool:

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from mediakit.batch.order import ANSWERS_AHEAD
 from mediakit.batch.output import Output
 from mediakit.batch.record import Record, add_result, now, record_of
 from mediakit.batch.task import Task
-from mediakit.batch.uptodate import Verdict, is_current, judge, origin
+from mediakit.batch.uptodate import Verdict, is_current, judge, maker_of, origin
 from mediakit.errors import ItemError, MediakitError, PlaceError, show
 from mediakit.params import Batch
 
@@ -24,12 +24,12 @@ from mediakit.params import Batch
 @dataclass(slots=True)
 class Work:
     """An item on its way: what is known of it so far. `ticket` is its place in the order,
-    `replaces` the file that may make way for its output."""
+    `replaces` the files that may make way for its outputs."""
 
     item: Item
     ticket: int
     decoded: Decoded = field(default_factory=lambda: Decoded(None, ()))
-    replaces: Stat | None = None
+    replaces: Mapping[str, Stat] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     attempts: list[dict[str, str]] = field(default_factory=list)
     execution: dict[str, Any] = field(default_factory=dict)
@@ -111,6 +111,8 @@ class Ledger:
         if not work.decoded.file.name:
             with errors_of(work.item):
                 work.decoded.file = self.output.temporary(work.ticket % ANSWERS_AHEAD)
+                if self.journal:
+                    work.decoded.partial = self.journal.partial(work.item.key)
 
     def clear(self, work: Work) -> None:
         """Remove what is left under the work's temporary name; before its ticket is answered."""
@@ -144,7 +146,7 @@ class Ledger:
         record = record_of(self.task, item, "skipped")
         if known:
             artifacts = [
-                {**a, "path": item.output} if [a["path"]] == known["outputs"] else a
+                {**a, "path": _moved(a["path"], known["outputs"], item.output)}
                 for a in known["artifacts"]
             ]
             told = {k: record[k] for k in ("status", "input", "inputs", "outputs")}
@@ -157,10 +159,8 @@ class Ledger:
         with errors_of(item):
             self.output.clear_up(item)
             if self.output.file:
-                os.utime(self.output.file)  # or make would call us again and again
-                (output,) = current.outputs
-                stat = Stat.of(os.stat(self.output.file))
-                current = replace(current, outputs=(replace(output, stat=stat),))
+                # or make would call us again and again
+                current = replace(current, outputs=tuple(map(_touched, current.outputs)))
             entry = self.entry(item)
             if current != entry.made or entry.intended or entry.starts:
                 record = self.journal.history.record(current.where)
@@ -169,49 +169,64 @@ class Ledger:
         return current
 
     def commit(self, work: Work, made: Made, file: Path, record: Record) -> None:
-        """Give a whole temporary file its final name, so that a kill at any moment is safe.
+        """Give whole temporary files their final names, so that a kill at any moment is safe.
 
         ItemError if a foreign file has come in the way.
         """
         item = work.item
         assert item.output and item.recipe
-        final = self.output.final(item)
+        pairs = [(file, item.output), *((extra.file, extra.path) for extra in made.extras)]
+        finals = {self.output.final(path): part for part, path in pairs}
         with errors_of(item):
-            flush(file)
-            name = os.path.relpath(final, self.output.base) if self.output.folder else final
-            state = FileState(name, digest(file), file.stat().st_size)
+            states = tuple(self._whole(part, final) for final, part in finals.items())
             record["finished"] = now()
-            add_result(record, made, state, item.output)
+            add_result(record, item, made, states)
             making = Making(
                 0,  # its line's
                 self.task.name,
                 item.recipe.hash,
                 origin(item.source),
                 work.decoded.inputs,
-                (state,),
+                states,
                 Where("", 0),
+                self._former(item, states),
             )
-            os.makedirs(os.path.dirname(final) or ".", exist_ok=True)
             self._append("intent", item, flush=True, **making.line(), record=record)
-            try:
-                stat = self._put_in_place(file, item, self._may_replace(final, work.replaces))
-            except (FileExistsError, IsADirectoryError):
-                raise ItemError(
-                    "would_overwrite",
-                    f"{show(final)} appeared or changed meanwhile; --overwrite replaces it",
-                ) from None
-            self._append("done", item, stats=[stat])
+            stats = [self._give_name(work, part, final) for final, part in finals.items()]
+            self._append("done", item, stats=stats)
+            if work.decoded.partial:
+                work.decoded.partial.unlink(missing_ok=True)
         self.release(item)
 
-    def _put_in_place(self, file: Path, item: Item, replace: bool) -> Stat:
+    def _whole(self, file: Path, final: str) -> FileState:
+        """The state of a file that is written, once its bytes are on the disk."""
+        flush(file)
+        os.makedirs(os.path.dirname(final) or ".", exist_ok=True)
+        return FileState(self.output.name(final), digest(file), file.stat().st_size)
+
+    def _former(self, item: Item, states: tuple[FileState, ...]) -> tuple[FileState, ...]:
+        """The files that were made for the item before, and are not made any more."""
+        names = {state.path for state in states}
+        before = (s for m in self.entry(item).makings() for s in (*m.outputs, *m.former))
+        return tuple({s.path: s for s in before if s.path not in names}.values())
+
+    def _give_name(self, work: Work, file: Path, final: str) -> Stat:
+        try:
+            return self._put_in_place(file, final, self._may_replace(work, final))
+        except (FileExistsError, IsADirectoryError):
+            raise ItemError(
+                "would_overwrite",
+                f"{show(final)} appeared or changed meanwhile; --overwrite replaces it",
+            ) from None
+
+    def _put_in_place(self, file: Path, final: str, replace: bool) -> Stat:
         """Also where a folder below the output directory is on another file system."""
-        final = self.output.final(item)
         try:
             return put_in_place(file, final, replace)
         except OSError as e:
             if e.errno != errno.EXDEV:
                 raise
-        part = self.output.beside(item)
+        part = self.output.beside(final)
         try:
             shutil.copyfile(file, part)
             flush(part)
@@ -220,12 +235,17 @@ class Ledger:
             with contextlib.suppress(OSError):
                 part.unlink()
 
-    def _may_replace(self, final: str, judged: Stat | None) -> bool:
-        """Whether what is there may go: still the file that was judged, or --overwrite."""
+    def _may_replace(self, work: Work, final: str) -> bool:
+        """Whether what is there may go: still the file that was judged, or one of ours that was
+        not known to be in the way, or --overwrite."""
         if self.batch.overwrite:
             return True
         with contextlib.suppress(OSError):
-            return judged == Stat.of(os.lstat(final))
+            there = Stat.of(os.lstat(final))
+            if final in work.replaces:
+                return work.replaces[final] == there
+            entry = self.entry(work.item)
+            return bool(maker_of(final, entry, self.output, self.batch.verify))
         return False
 
     def fail(self, item: Item, error: MediakitError, attempts: list[dict[str, str]]) -> Record:
@@ -244,6 +264,21 @@ class Ledger:
     def _append(self, kind: str, item: Item, flush: bool = False, **fields: Any) -> None:
         if self.journal and self.journal.is_open:
             self.journal.append(kind, item.key, flush, **{"task": self.task.name, **fields})
+
+
+def _touched(state: FileState) -> FileState:
+    """The state of a single output file, as new."""
+    os.utime(state.path)
+    return replace(state, stat=Stat.of(os.stat(state.path)))
+
+
+def _moved(path: str, outputs: list[str], output: str | None) -> str:
+    """The path of one of an item's files, now that its primary output is called otherwise."""
+    if not (outputs and output):
+        return path
+    below = os.path.relpath(path, os.path.dirname(outputs[0]) or ".")
+    name = os.path.basename(output) if path == outputs[0] else below
+    return os.path.join(os.path.dirname(output), name)
 
 
 @contextlib.contextmanager

@@ -28,41 +28,50 @@ def fold(name: str) -> Folded:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def default_names(sources: Sequence[Source], suffix: Callable[[Source], str]) -> list[str]:
+def default_names(sources: Sequence[Source], suffixes: Sequence[tuple[str, ...]]) -> list[str]:
     """A name a source, unlike all others: its own, else ever longer ones for those that meet.
+
+    It ends in the first of the source's `suffixes`; with the others in its place it is as unlike.
 
     `{relpath}/{stem}{ext}`; the full input name; the same below the inputs' common directory;
     and last with a hash of path and row.
     """
     steps: list[Callable[[Source], str]] = [
-        lambda s: _stem(s.relative) + suffix(s),
-        lambda s: s.relative + suffix(s),
-        lambda s: _stem(os.path.relpath(s.path, common)) + suffix(s),
-        lambda s: os.path.relpath(s.path, common) + suffix(s),
-        lambda s: f"{_stem(s.relative)}_{hash_of(s)[:6]}{suffix(s)}",
-        lambda s: f"{_stem(s.relative)}_{hash_of(s)}{suffix(s)}",
+        lambda s: _stem(s.relative),
+        lambda s: s.relative,
+        lambda s: _stem(os.path.relpath(s.path, common)),
+        lambda s: os.path.relpath(s.path, common),
+        lambda s: f"{_stem(s.relative)}_{hash_of(s)[:6]}",
+        lambda s: f"{_stem(s.relative)}_{hash_of(s)}",
     ]
-    names = [steps[0](s) for s in sources]
+    names = [steps[0](s) + own[0] for s, own in zip(sources, suffixes, strict=True)]
     common = ""
     for step in steps[1:]:
-        meeting = _meeting(names)
+        meeting = _meeting(names, [own[1:] for own in suffixes])
         if not meeting:
             break
         common = common or _common(sources)
         for index in meeting:
-            names[index] = step(sources[index])
+            names[index] = step(sources[index]) + suffixes[index][0]
     return names
+
+
+def others(name: str, suffixes: Sequence[str]) -> tuple[str, ...]:
+    """The names of the files that come with a primary output of that name."""
+    return tuple(_stem(name) + suffix for suffix in suffixes)
 
 
 def _stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def _meeting(names: Sequence[str]) -> list[int]:
+def _meeting(names: Sequence[str], suffixes: Sequence[Sequence[str]]) -> list[int]:
+    """Which share a name with another, or one of `others`."""
     groups: defaultdict[Folded, list[int]] = defaultdict(list)
-    for index, name in enumerate(names):
-        groups[fold(name)].append(index)
-    return [index for group in groups.values() if len(group) > 1 for index in group]
+    for index, (name, more) in enumerate(zip(names, suffixes, strict=True)):
+        for each in (name, *others(name, more)):
+            groups[fold(each)].append(index)
+    return sorted({index for group in groups.values() if len(set(group)) > 1 for index in group})
 
 
 def _common(sources: Sequence[Source]) -> str:
@@ -141,9 +150,12 @@ def check_inside(name: str) -> None:
         )
 
 
-def check_distinct(names: Sequence[str], sources: Sequence[Source]) -> None:
-    """UserError that names two inputs which an explicit template sends to one file."""
-    meeting = _meeting(names)
+def check_distinct(
+    names: Sequence[str], sources: Sequence[Source], suffixes: Sequence[Sequence[str]]
+) -> None:
+    """UserError that names two inputs which an explicit template sends to one file; `suffixes`
+    are those of the files that come with each."""
+    meeting = _meeting(names, suffixes)
     if meeting:
         first, second = meeting[:2]
         raise UserError(

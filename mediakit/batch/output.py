@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from mediakit.batch.item import Item
+from mediakit.batch.item import Item, extra_file
 from mediakit.batch.journal import Journal
 from mediakit.batch.naming import FOLDER
 from mediakit.errors import UserError, show
@@ -18,11 +18,13 @@ from mediakit.errors import UserError, show
 
 @dataclass(frozen=True)
 class Output:
-    """`file` is set for a single output file, `folder` for a directory, neither for stdout."""
+    """`file` is set for a single output file, `folder` for a directory, neither for stdout;
+    `lines` says that there each result is printed as one line with the name of its input."""
 
     journal: Journal | None
     folder: Path | None = None
     file: Path | None = None
+    lines: bool = False
 
     @property
     def base(self) -> str:
@@ -37,11 +39,15 @@ class Output:
             return None
         return key if self.folder == Path() else os.path.join(self.folder, key)
 
-    def final(self, item: Item) -> str:
-        """The file that an item's output is or becomes: where a link leads, for a single file."""
-        assert item.output is not None
+    def final(self, path: str) -> str:
+        """The file that an item's output at that path is or becomes: where a link leads, for a
+        single file."""
         # not a Path: those keep every name that they have seen in memory
-        return os.path.realpath(self.file) if self.file else item.output
+        return os.path.realpath(path) if self.file else path
+
+    def name(self, final: str) -> str:
+        """What the journal calls a file."""
+        return os.path.relpath(final, self.base) if self.folder else final
 
     def temporary(self, number: int) -> Path:
         """A temporary name on the file system of the output, free for this process if `number` is
@@ -53,22 +59,34 @@ class Output:
         return path
 
     def discard(self, path: Path) -> None:
-        """Remove what is left under a temporary name."""
+        """Remove what is left under a temporary name, and under those of its extra files."""
         with suppress(OSError):
             path.unlink()
+        number = 0
+        with suppress(OSError):
+            while True:
+                extra_file(path, number).unlink()
+                number += 1
         if self.journal is None:
             with suppress(OSError):
                 path.parent.rmdir()
 
-    def beside(self, item: Item) -> Path:
-        """A temporary name in the folder of the item's output."""
-        return _part(self.final(item))
+    def beside(self, final: str) -> Path:
+        """A temporary name in the folder of an output."""
+        return _part(final)
 
     def clear_up(self, item: Item) -> None:
         """Remove what a killed run has left beside the item's output; what it has left elsewhere
         is the journal's."""
+        for path in (item.output, *item.also):
+            if path:
+                self._clear(self.beside(self.final(path)))
+
+    def _clear(self, part: Path) -> None:
+        if self.file:
+            self.discard(part)
         with suppress(OSError):
-            self.beside(item).unlink()
+            part.unlink()
 
 
 def _part(final: str) -> Path:
@@ -84,9 +102,14 @@ def _below(folder: Path, number: int) -> Path:
     return folder / str(number)
 
 
-def output_for(out: Path | None, single: bool, suffixes: frozenset[str]) -> Output:
+def output_for(
+    out: Path | None, single: bool, suffixes: frozenset[str], prints: bool = False
+) -> Output:
     """What `-o` means: `single` says that there is one explicit input, `suffixes` what a file
-    of the task's may end in. Nothing is created."""
+    of the task's may end in, `prints` that without -o its results go to standard output. Nothing
+    is created."""
+    if out is None and prints:
+        return Output(None, lines=not single)
     if out is None:
         raise UserError("usage", "no output: give -o DIR, -o FILE for one input, or -o -")
     if str(out) == "-":

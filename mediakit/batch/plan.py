@@ -18,6 +18,7 @@ from mediakit.batch.naming import (
     default_names,
     fold,
     hash_of,
+    others,
 )
 from mediakit.batch.output import Output
 from mediakit.batch.task import Task
@@ -122,7 +123,7 @@ class Planner:
         recipes = [self._try_recipe(source) for source in chosen]
         names = self._names(chosen, recipes)
         items = [self._item(*triple) for triple in zip(chosen, recipes, names, strict=True)]
-        if len(items) > 1 and not self.output.folder:
+        if len(items) > 1 and not (self.output.folder or self.output.lines):
             raise UserError(
                 "usage", f"-o takes one result here, and there are {len(items)}; use -o DIR"
             )
@@ -155,15 +156,22 @@ class Planner:
         for index, source in enumerate(self._spread(sources, alone=True)):
             item = self._alone(source, index)
             if item.error is None:
-                # without a folder there is room for one
-                place = _digest(fold(item.key)) if self.output.folder else b""
                 owner = _digest(repr(_identity(source)))
-                if taken.get(place) == owner:
+                places = self._places(item) or [owner]
+                if taken.get(places[0]) == owner:
                     continue  # the same once more
-                if taken.setdefault(place, owner) != owner:
+                if any(taken.setdefault(place, owner) != owner for place in places):
                     error = ItemError("name_collision", self._taken(item))
                     item = _in_error(source, item.recipe, error)
             yield item
+
+    def _places(self, item: Item) -> list[bytes]:
+        """What no other item of a stream may take: its outputs; standard output is for all."""
+        if self.output.lines:
+            return []
+        if not self.output.folder:
+            return [b""]  # there is room for one
+        return [_digest(fold(name)) for name in (item.output or "", *item.also)]
 
     def _alone(self, source: Source, index: int) -> Item:
         """An item of a stream: work has begun, so what is wrong with it is its own."""
@@ -204,13 +212,19 @@ class Planner:
             return [s.error or name or s.relative for s, name in zip(sources, own, strict=True)]
         if self.template is None:
             good = [s for s in sources if not s.error]
-            suffixes = {id(s): self._suffix(s, r) for s, r in zip(sources, recipes, strict=True)}
-            named = iter(default_names(good, lambda s: suffixes[id(s)]))
+            both = zip(sources, recipes, strict=True)
+            named = iter(
+                default_names(good, [self._suffixes(s, r) for s, r in both if not s.error])
+            )
             return [s.error or next(named) for s in sources]
         triples = zip(sources, recipes, range(first, first + len(sources)), strict=True)
         names = [self._filled_in(self.template, *triple) for triple in triples]
-        good = [s for s, name in zip(sources, names, strict=True) if isinstance(name, str)]
-        check_distinct([name for name in names if isinstance(name, str)], good)
+        found = [
+            (name, source, self._suffixes(source, recipe)[1:])
+            for name, source, recipe in zip(names, sources, recipes, strict=True)
+            if isinstance(name, str)
+        ]
+        check_distinct([f[0] for f in found], [f[1] for f in found], [f[2] for f in found])
         return names
 
     def _own_names(
@@ -235,15 +249,17 @@ class Planner:
         if not isinstance(recipe, Recipe):
             return recipe
         try:
-            return template.name(source, self._suffix(source, recipe), index, dict(recipe.params))
+            suffix = self._suffixes(source, recipe)[0]
+            return template.name(source, suffix, index, dict(recipe.params))
         except UserError as e:
             if source.row is None:
                 raise
             return _item_error(source, e)
 
-    def _suffix(self, source: Source, recipe: Recipe | MediakitError) -> str:
-        params = recipe.params if isinstance(recipe, Recipe) else self.job.params
-        return self.job.task.suffix(source.relative, params)
+    def _suffixes(self, source: Source, recipe: Recipe | MediakitError) -> tuple[str, ...]:
+        task, params = self.job.task, self.job.params
+        params = recipe.params if isinstance(recipe, Recipe) else params
+        return task.suffix(source.relative, params), *task.more_suffixes(params)
 
     def _item(
         self, source: Source, recipe: Recipe | MediakitError, name: str | MediakitError
@@ -254,7 +270,9 @@ class Planner:
         if not isinstance(name, str):
             return _in_error(source, recipe, name)
         key = os.path.realpath(place.file) if place.file else os.path.normpath(name)
-        item = Item(key, source, place.path(key), recipe)
+        output = place.path(key)
+        more = self.job.task.more_suffixes(recipe.params) if output else ()
+        item = Item(key, source, output, recipe, also=others(output, more) if output else ())
         try:
             if place.folder:
                 check_inside(key)

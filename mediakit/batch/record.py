@@ -5,7 +5,7 @@ import datetime
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from mediakit.batch.files import FileState
@@ -52,19 +52,15 @@ def record_of(
     }
 
 
-def add_result(record: Record, made: Made, state: FileState | None, path: str | None) -> None:
-    """Fill in what encoding made; `state` is that of the file, at its final `path`."""
+def add_result(record: Record, item: Item, made: Made, states: Sequence[FileState] = ()) -> None:
+    """Fill in what encoding made; `states` are those of its files, the primary output's first."""
     record["result"] = made.result
     record["warnings"] += made.warnings
-    if state and path:
-        artifact = {
-            "path": path,
-            "role": "image",
-            "media_type": made.media_type,
-            "bytes": state.size,
-            "sha256": state.sha256,
-        }
-        record["artifacts"].append(artifact)
+    kinds = [(item.output, made.role, made.media_type)]
+    kinds += [(extra.path, extra.role, extra.media_type) for extra in made.extras]
+    for (path, role, media_type), state in zip(kinds, states, strict=False):
+        artifact = {"path": path, "role": role, "media_type": media_type}
+        record["artifacts"].append({**artifact, "bytes": state.size, "sha256": state.sha256})
 
 
 def now() -> str:

@@ -268,10 +268,10 @@ class Runner:
         else:
             self.answers.fail(batch[0], failure)
 
-    def _progress(self, item: Item, share: float) -> None:
+    def _progress(self, item: Item, share: float, told: str = "", /) -> None:
         if self.stop:
             raise Stopped
-        self.notify(Progress(item, share))
+        self.notify(Progress(item, share, told))
 
 
 def _without_frames(error: Exception) -> Exception:

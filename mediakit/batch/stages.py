@@ -1,21 +1,23 @@
 """What becomes of an item before and after it is computed; on threads beside the device's."""
 
+import os
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from mediakit.batch.answers import Answers
 from mediakit.batch.events import Fetching, Finished
 from mediakit.batch.files import input_error
 from mediakit.batch.gauge import Gauge
-from mediakit.batch.item import Item
+from mediakit.batch.item import Item, Made
 from mediakit.batch.ledger import Work, errors_of
 from mediakit.batch.plan import MODEL_FIELDS
 from mediakit.batch.record import add_result, record_of
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import Task
-from mediakit.errors import ExitStatus, PlaceError, Stopped, UserError
+from mediakit.errors import ExitStatus, PlaceError, Stopped, UserError, show
 
 POLL = 0.1  # seconds between looks at `stop` while waiting
 
@@ -153,10 +155,20 @@ class Encoding:
                 "warnings": list(work.decoded.warnings),
             }
             if item.output is None:
-                add_result(record, made, None, None)
-                return Finished(item, "done", record, data=file.read_bytes())
+                add_result(record, item, made)
+                return Finished(item, "done", record, data=self._printed(item, made, file))
             self.ledger.commit(work, made, file, record)
             return Finished(item, "done", record)
+
+    def _printed(self, item: Item, made: Made, file: Path) -> bytes | None:
+        """What standard output gets: the file; or a line where there are several results; or
+        nothing where it gets the record."""
+        if self.task.prints and self.ledger.batch.json_lines:
+            return None
+        if self.ledger.output.lines:
+            text = " ".join(made.result["text"].split())
+            return os.fsencode(f"{show(item.source.path)}\t{text}\n")
+        return file.read_bytes()
 
 
 def is_everybodys(batch: list[Work], error: Exception) -> bool:

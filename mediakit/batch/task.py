@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from mediakit import params as options
 from mediakit.batch.item import Decoded, Item, Made, Source
@@ -13,8 +13,13 @@ from mediakit.models.catalog import DEFAULT_ENGINE
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 
-# Called by engines with the share of the running batch that is done, 0 to 1; may raise Stopped.
-Emit = Callable[[float], None]
+
+class Emit(Protocol):
+    """Called by engines with the share of the running batch that is done, 0 to 1, and what else
+    there is to tell a person, in a few words; may raise Stopped."""
+
+    def __call__(self, share: float, told: str = "", /) -> None: ...
+
 
 # An input and its Params, without the model's own values -> the inputs that it means
 Spread = Callable[[Source, Any], Iterable[Source]]
@@ -40,6 +45,7 @@ class Task(ABC):
     suffixes: ClassVar[frozenset[str]]  # of files that a directory yields, lower case, with dot
     output_suffixes: ClassVar[frozenset[str]]  # an -o that ends so is a file, not a directory
     default_out: ClassVar[Path | None] = None  # where results go without -o
+    prints: ClassVar[bool] = False  # results are text: without -o they go to standard output
     batch_size: int = 1  # how many items `compute` takes at once
     load_seconds: float = 0.0  # that `compute` has spent on loading models so far
 
@@ -57,6 +63,11 @@ class Task(ABC):
     @abstractmethod
     def suffix(cls, name: str, params: Any) -> str:
         """The suffix of the default output of an input of that name, with its dot."""
+
+    @classmethod
+    def more_suffixes(cls, params: Any) -> tuple[str, ...]:
+        """The suffixes of the files that come with each primary output, with their dots."""
+        return ()
 
     @classmethod
     def spreading(cls, limit: int | None) -> Spread:
@@ -123,7 +134,11 @@ class Task(ABC):
 
     @abstractmethod
     def encode(self, item: Item, media: Any, file: Path) -> Made:
-        """Write the result to `file`, whose name is temporary. OSError if the disk says no."""
+        """Write the result to `file`, whose name is temporary, and what comes with it to files
+        beside (see Extra). OSError if the disk says no.
+
+        Of a task that prints, `result["text"]` is what standard output gets a line of.
+        """
 
 
 def check_installed(task: type[Task]) -> None:

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from mediakit.batch.files import FileState, Stat
 from mediakit.batch.history import Entry, Making
@@ -15,10 +17,10 @@ from mediakit.params import Batch
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`current`: the item is up to date, and this is how it was made, with the stats its files
-    have now; else it is to be made, and `replaces` is the file there that may go, if any."""
+    have now; else it is to be made, and `replaces` are the files there that may go."""
 
     current: Making | None = None
-    replaces: Stat | None = None
+    replaces: Mapping[str, Stat] = field(default_factory=dict)
 
 
 def is_current(item: Item, entry: Entry, base: str) -> bool:
@@ -43,39 +45,76 @@ def judge(item: Item, entry: Entry, place: Output, options: Batch, run: tuple[st
     ItemError if a file is in the way that mediakit did not make, that was edited since, that was
     made by another task or from another input, or that is the item's own input.
     """
-    task, began = run
-    output = item.output
-    assert output is not None and item.recipe is not None
-    final = place.final(item)
-    try:
-        there = Stat.of(os.lstat(final))
-    except OSError:
+    assert item.output is not None and item.recipe is not None
+    paths = {place.final(path): path for path in (item.output, *item.also)}
+    there = _present(paths)
+    if not there:
         return Verdict()
-    if any(_same_file(final, path) for path in item.source.files):
-        raise _in_the_way(output, "would replace its own input; use another --out")
+    for final in there:
+        if any(_same_file(final, path) for path in item.source.files):
+            raise _in_the_way(paths[final], "would replace its own input; use another --out")
     ours = _still_there(entry, place.base, options.verify)
-    if ours is None:
-        if options.overwrite and not os.path.isdir(final):
-            return Verdict(replaces=there)
-        known = (
-            "was edited since mediakit made it"
-            if entry.made
-            else "is there already, and is not in this output's journal"
-        )
-        raise _in_the_way(output, f"{known}; --overwrite replaces it, or use another --out")
-    derived = place.file is None and not options.overwrite  # the user did not write this name
-    if derived and ours.task not in ("", task):
-        known = f"was made by mediakit {ours.task}"
-        raise _in_the_way(output, f"{known}; --overwrite replaces it, or use another --out")
-    if options.force and ours.at <= began:
-        return Verdict(replaces=there)
-    states = _same_inputs(item.source, ours.inputs, options.verify)
-    if states is not None and ours.recipe == item.recipe.hash:
-        return Verdict(replace(ours, inputs=states))
-    if derived and ours.source != origin(item.source) and os.path.exists(ours.source):
-        known = f"was made from {show(ours.source)}"
-        raise _in_the_way(output, f"{known}; --overwrite replaces it, or use another --out")
+    makers = {final: _maker_or_not(final, paths[final], entry, place, options) for final in there}
+    derived = place.file is None and not options.overwrite  # the user did not write these names
+    for final, maker in makers.items():
+        if maker and derived and maker.task not in ("", run[0]):
+            known = f"was made by mediakit {maker.task}"
+            raise _in_the_way(paths[final], f"{known}; {_CURE}")
+    if ours and not (options.force and ours.at <= run[1]):
+        states = _same_inputs(item.source, ours.inputs, options.verify)
+        if states is not None and ours.recipe == item.recipe.hash:
+            return Verdict(replace(ours, inputs=states))
+    for final, maker in makers.items():
+        forced = options.force and maker is ours
+        if maker and derived and not forced and _is_anothers(maker, item):
+            known = f"was made from {show(maker.source)}"
+            raise _in_the_way(paths[final], f"{known}; {_CURE}")
     return Verdict(replaces=there)
+
+
+_CURE = "--overwrite replaces it, or use another --out"
+
+
+def _present(paths: Iterable[str]) -> dict[str, Stat]:
+    """Those of the files that are there, with their stats."""
+    found = {}
+    for path in paths:
+        with suppress(OSError):
+            found[path] = Stat.of(os.lstat(path))
+    return found
+
+
+def _maker_or_not(
+    final: str, path: str, entry: Entry, place: Output, options: Batch
+) -> Making | None:
+    """How the file that is there was made; None for one that may be replaced all the same.
+    ItemError for one that may not."""
+    if maker := maker_of(final, entry, place, options.verify):
+        return maker
+    if options.overwrite and not os.path.isdir(final):
+        return None
+    known = (
+        "was edited since mediakit made it"
+        if place.journal and place.journal.history.makers(place.name(final))
+        else "is there already, and is not in this output's journal"
+    )
+    raise _in_the_way(path, f"{known}; {_CURE}")
+
+
+def maker_of(final: str, entry: Entry, place: Output, verify: bool) -> Making | None:
+    """How the file there was made, if mediakit made it as it is: for the item whose `entry` it
+    is, or for another."""
+    name = place.name(final)
+    others = place.journal.history.makers(name) if place.journal else []
+    for making in (*entry.makings(), *others):
+        for state in (*making.outputs, *making.former):
+            if state.path == name and state.found_at(final, verify):
+                return making
+    return None
+
+
+def _is_anothers(maker: Making, item: Item) -> bool:
+    return maker.source != origin(item.source) and os.path.exists(maker.source)
 
 
 def _in_the_way(output: str, why: str) -> ItemError:

@@ -171,9 +171,9 @@ class Bar:
         match event:
             case Planned(total=total):
                 self._items = bar.add_task("items", total=total, now="")
-            case Progress(item=item, share=share):
-                now = f"{show(os.path.basename(item.source.path))} {share:4.0%}"
-                bar.update(self._items, now=now)
+            case Progress(item=item, share=share, told=told):
+                now = f"{show(os.path.basename(item.source.path))} {share:4.0%} {told}"
+                bar.update(self._items, now=now.rstrip())
             case Finished() if self._items is not None:
                 bar.update(self._items, advance=1)
             case Fetching(file=file, done=done, total=total):

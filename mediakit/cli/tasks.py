@@ -105,7 +105,7 @@ def run_task(
         check_installed(task)
     streaming = rows is None and (arguments == ["-"] or str(batch.list_file) == "-")
     single = rows is None and (streaming or _is_one(task, batch, arguments))
-    output = output_for(batch.out or task.default_out, single, task.output_suffixes)
+    output = output_for(batch.out or task.default_out, single, task.output_suffixes, task.prints)
     check_place(given, output)
     lists, stop = Lists(task.takes_text), Stop()
     with stop.on_signals():
@@ -193,7 +193,7 @@ def _sources(
     made: set[str] = set()
     if output.folder and output.journal:
         entries = output.journal.history.entries
-        made = {key for key, entry in entries.items() if entry.makings()}
+        made = {o.path for e in entries.values() for m in e.makings() for o in m.outputs}
     yield from Finder(task.suffixes, output.folder, made).find(arguments)
 
 
