@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mediakit.batch.files import FileState, read_file
-from mediakit.batch.item import Decoded, Item, Made
+from mediakit.batch.item import Decoded, Extra, Item, Made, extra_file
 from mediakit.batch.task import Emit, Task
 from mediakit.errors import ItemError, OutOfMemory, PlaceError, UserError
 from mediakit.params import Execution, Params, option
@@ -24,6 +24,7 @@ class Text:
 class ToyParams(Params):
     times: int = option(1, "How often the text is repeated.")
     model: str = option("good", "A bad one can't be loaded.")
+    also: str = option("", "Suffixes of more files, such as '.low.all': the text in other ways.")
 
 
 class ToyExecution(Execution):
@@ -68,6 +69,10 @@ class Toy(Task):
     @classmethod
     def suffix(cls, name: str, params: Any) -> str:
         return ".txt"
+
+    @classmethod
+    def more_suffixes(cls, params: Any) -> tuple[str, ...]:
+        return tuple(f".{name}" for name in params.also.split(".") if name)
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:
@@ -131,6 +136,19 @@ class Toy(Task):
         if self.execution.before_write:
             os.system(self.execution.before_write)
         data = media.text.encode()
+        self._write(file, data)
+        assert item.recipe is not None
+        suffixes = self.more_suffixes(item.recipe.params)
+        extras = []
+        for number, (path, suffix) in enumerate(zip(item.also, suffixes, strict=False)):
+            extra = extra_file(file, number)
+            self._write(extra, data.lower() + suffix.encode())
+            extras.append(Extra(extra, path, suffix[1:], "text/plain"))
+        self._note("encode", item)
+        result = {"length": len(data), "text": media.text}
+        return Made("text/plain", result, role="text", extras=tuple(extras))
+
+    def _write(self, file: Path, data: bytes) -> None:
         fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             half = len(data) // 2
@@ -139,8 +157,6 @@ class Toy(Task):
                     os.write(fd, part)  # says why: disk full
         finally:
             os.close(fd)
-        self._note("encode", item)
-        return Made("text/plain", {"length": len(data)})
 
     def _note(self, step: str, item: Item) -> None:
         if self.execution.log:
