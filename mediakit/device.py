@@ -55,7 +55,7 @@ def choose(device: str, dtype: str) -> tuple[str, str]:
 
     "auto" is the first GPU with float16, else the CPU with float32. Raises UserError(bad_device).
     """
-    chosen = _find(device)
+    chosen = find(device)
     if chosen == "cpu":
         if dtype == "float16":
             raise UserError(
@@ -148,7 +148,7 @@ def _cuda(index: int) -> Device:
     return Device(name, properties.name, properties.total_memory, free_memory(name), tuple(dtypes))
 
 
-def _find(device: str) -> str:
+def find(device: str) -> str:
     if device == "cpu" or (device == "auto" and not _gpu_possible()):
         return "cpu"  # without importing torch
     names = [found.name for found in devices()]

@@ -141,11 +141,6 @@ class Execution(Options):
     device: str = option(
         "auto", "Where models run: auto, cpu, cuda, cuda:1, mps. auto: the first GPU, else the CPU."
     )
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = option(
-        "auto",
-        "Number type of the model. auto: float16 on a GPU, float32 on a CPU. Half types need half "
-        "the memory and are slow on most CPUs.",
-    )
     threads: int | None = option(
         None,
         "CPU threads of the model. Left out: as many physical cores as are free now. More than "
@@ -163,8 +158,13 @@ class Execution(Options):
 
 
 class PictureInput(Execution):
-    """How tasks that read pictures read them."""
+    """How tasks that read pictures read and compute them."""
 
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = option(
+        "auto",
+        "Number type of the model. auto: float16 on a GPU, float32 on a CPU. Half types need half "
+        "the memory and are slow on most CPUs.",
+    )
     max_pixels: Quantity = option(
         256_000_000,
         "Refuse inputs with more pixels than this, such as 100M: a small file can unpack to "

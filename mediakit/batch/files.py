@@ -5,7 +5,9 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,25 +63,43 @@ def digest(path: str | Path) -> str:
 
 def read_file(path: str) -> tuple[bytes, FileState]:
     """Read a regular file once, with its identity; ItemError names what is wrong with it."""
+    with _opened(path) as (file, before):
+        data = file.read()
+        _check_unchanged(path, file, before)
+    return data, FileState(path, hashlib.sha256(data).hexdigest(), len(data), before)
+
+
+def state_of(path: str) -> FileState:
+    """The identity of a regular file of any size; ItemError as for `read_file`."""
+    with _opened(path) as (file, before):
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        _check_unchanged(path, file, before)
+    return FileState(path, sha256, before.size, before)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[tuple[BufferedReader, Stat]]:
+    """A regular file that is not empty, with its stat, and its errors as ItemErrors."""
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as file:
-            before = os.fstat(fd)
-            if not stat.S_ISREG(before.st_mode):
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
                 raise ItemError("not_a_file", f"{show(path)} is not a file; name a file instead")
-            data = file.read()
-            after = os.fstat(fd)
+            if not found.st_size:
+                raise ItemError("empty_file", f"{show(path)} is empty (0 bytes); copy it again")
+            yield file, Stat.of(found)
     except OSError as e:
         raise input_error(path, e) from None
     except ValueError:
         raise ItemError("missing_file", f"{show(path)}: a name can't hold a NUL byte") from None
-    if not data:
-        raise ItemError("empty_file", f"{show(path)} is empty (0 bytes); copy it again")
-    if len(data) != after.st_size or Stat.of(before) != Stat.of(after):
+
+
+def _check_unchanged(path: str, file: BufferedReader, before: Stat) -> None:
+    """ItemError if the file, which was read to its end, is another than `before`."""
+    if file.tell() != before.size or Stat.of(os.fstat(file.fileno())) != before:
         raise ItemError("changed", f"{show(path)} changed while it was read; run again")
-    sha256 = hashlib.sha256(data).hexdigest()
-    return data, FileState(path, sha256, len(data), Stat.of(after))
 
 
 def input_error(path: str, error: OSError) -> ItemError:

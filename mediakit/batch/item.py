@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mediakit.batch.files import FileState, read_file
+from mediakit.batch.files import FileState, read_file, state_of
 from mediakit.errors import MediakitError
 from mediakit.models.spec import ModelSpec
 from mediakit.params import Params
@@ -44,6 +44,12 @@ class Source:
         if self.data is None:
             return read_file(self.path)
         return self.data, FileState.of_bytes(self.path, self.data)
+
+    def state(self) -> FileState:
+        """The identity of the input, where it is too large to be read at once; ItemError."""
+        if self.data is None:
+            return state_of(self.path)
+        return FileState.of_bytes(self.path, self.data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,13 +65,14 @@ class Planner:
         fields = list(job.task.Params.model_fields)
         self.template = Template(job.batch.name, fields) if job.batch.name else None
 
-    def recipe(self, row: Row | None = None) -> Recipe:
-        """The recipe of items with this row: Params with the model's own values, and models."""
-        cached = json.dumps(row, sort_keys=True) if row else ""
+    def recipe(self, row: Row | None = None, bare: bool = False) -> Recipe:
+        """The recipe of items with this row: Params with the model's own values, and models; of
+        `bare` items, which need none, without."""
+        cached = f"{bare * '-'}{json.dumps(row, sort_keys=True) if row else ''}"
         if cached not in self.recipes:
             if len(self.recipes) >= RECIPES:
                 self.recipes.clear()
-            self.recipes[cached] = self._new_recipe(row or {})
+            self.recipes[cached] = self._new_recipe(row or {}, bare)
         return self.recipes[cached]
 
     def check(self) -> None:
@@ -79,21 +80,22 @@ class Planner:
         rows may name others."""
         self._settled({})
 
-    def _settled(self, row: Row) -> tuple[Params, tuple[str, ...], Mapping[str, ModelSpec]]:
+    def _settled(
+        self, row: Row, bare: bool = False
+    ) -> tuple[Params, tuple[str, ...], Mapping[str, ModelSpec]]:
         """Params with all that models and task have to say, which were given, and the models."""
         task, params = self.job.task, self._own(row)
         given = tuple(f for f in task.Params.model_fields if f in self.job.given or f in row)
-        models = {
-            role: self._find(name, _kind(role)) for role, name in task.model_names(params).items()
-        }
+        names = {} if bare else task.model_names(params)
+        models = {role: self._find(name, _kind(role)) for role, name in names.items()}
         for spec in reversed(models.values()):  # what a LoRA needs comes before its model's own
             spec.check_task(task.name)
             params = fill_in(params, task.name, spec)
         return task.settle(params, given, models), given, models
 
-    def _new_recipe(self, row: Row) -> Recipe:
+    def _new_recipe(self, row: Row, bare: bool) -> Recipe:
         task = self.job.task
-        params, given, found = self._settled(row)
+        params, given, found = self._settled(row, bare)
         models = {role: self.pin(spec) for role, spec in found.items()}
         said = {
             "task": task.name,
@@ -195,7 +197,7 @@ class Planner:
         if source.error:
             return source.error
         try:
-            return self.recipe(source.row)
+            return self.recipe(source.row, self.job.task.is_bare(source.path))
         except ValidationError as e:
             return ItemError("bad_row", f"{show(source.path)}: {fault(e)}")
         except UserError as e:

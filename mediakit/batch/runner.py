@@ -168,7 +168,10 @@ class Runner:
     def _compute_next(self) -> None:
         """Compute the next decoded items, as many as the task takes at once and are ready."""
         batch: list[Work] = []
-        while self._waiting and len(batch) < self.task.batch_size:
+        size = 0
+        while (
+            self._waiting and len(batch) < self.task.batch_size and size < self.task.batch_bytes
+        ):
             work, future = self._waiting[0]
             if batch and not wait([future], SOON).done:
                 break
@@ -182,8 +185,8 @@ class Runner:
             self._waiting.popleft()
             if ready:
                 batch.append(work)
+                size += work.decoded.media.nbytes
         if batch:
-            size = sum(work.decoded.media.nbytes for work in batch)
             self._compute(batch)
             self._before.room.add(-size)
 

@@ -1,5 +1,7 @@
 """What a task supplies to the batch: its options, and how an item is decoded, made, encoded."""
 
+import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -43,16 +45,25 @@ class Task(ABC):
     packages: ClassVar[tuple[str, ...]]  # import names that the extra brings
     takes_text: ClassVar[bool] = False  # inputs are texts, not files
     suffixes: ClassVar[frozenset[str]]  # of files that a directory yields, lower case, with dot
+    # Files named by hand that need no model, and the Params that mean something for them
+    bare_suffixes: ClassVar[frozenset[str]] = frozenset()
+    bare_params: ClassVar[frozenset[str]] = frozenset()
     output_suffixes: ClassVar[frozenset[str]]  # an -o that ends so is a file, not a directory
     default_out: ClassVar[Path | None] = None  # where results go without -o
     prints: ClassVar[bool] = False  # results are text: without -o they go to standard output
     batch_size: int = 1  # how many items `compute` takes at once
+    batch_bytes: ClassVar[float] = math.inf  # of decoded inputs, after which a batch is full
     load_seconds: float = 0.0  # that `compute` has spent on loading models so far
 
     def __init__(self, execution: options.Execution, store: Store, cache: ModelCache) -> None:
         self.execution = execution
         self.store = store
         self.cache = cache
+
+    @classmethod
+    def is_bare(cls, name: str) -> bool:
+        """Whether an input of that name needs no model."""
+        return os.path.splitext(name)[1].lower() in cls.bare_suffixes
 
     @classmethod
     @abstractmethod

@@ -19,6 +19,7 @@ TASKS = {
         "mediakit.cli.tasks",
         "Repaint masked parts of pictures, or paint more around them.",
     ),
+    "transcribe": ("mediakit.cli.tasks", "Write down what is said in recordings and videos."),
     "upscale": ("mediakit.cli.tasks", "Enlarge pictures with a super-resolution model."),
 }
 TOOLS = {

@@ -57,12 +57,34 @@ def check_place(given: Given, output: Output) -> None:
     for name in ("force", "overwrite", "retry_failed", "verify"):
         if name in told:
             option = name.replace("_", "-")
-            raise UserError("useless_option", f"--{option} does nothing with -o -; leave it out")
+            raise UserError(
+                "useless_option",
+                f"--{option} does nothing on standard output; leave it out, or use -o DIR",
+            )
+    if "format" in told and (output.lines or (given.batch.json_lines and not given.batch.out)):
+        raise UserError(
+            "useless_option",
+            "--format does nothing where results are printed together; leave it out, or use -o DIR",
+        )
 
 
 def check_items(task: type[Task], given: Given, items: list[Item]) -> None:
     """UserError for options that do nothing for any of the items."""
-    task.check_useful(given.told, [i.output or show(i.key) for i in items if i.recipe])
+    outputs = [(i.output or show(i.key), *i.also) for i in items if i.recipe]
+    task.check_useful(given.told, [path for paths in outputs for path in paths])
+
+
+def check_bare(task: type[Task], given: Given, arguments: list[str]) -> None:
+    """UserError for options about a model, where no input needs one."""
+    if given.batch.list_file or not arguments or not all(map(task.is_bare, arguments)):
+        return
+    for name in task.Params.model_fields:
+        if name in given.told and name not in task.bare_params:
+            option = name.replace("_", "-")
+            kinds = " and ".join(sorted(task.bare_suffixes))
+            raise UserError(
+                "useless_option", f"--{option} does nothing for {kinds} files; leave it out"
+            )
 
 
 def check_entry(spec: ModelSpec) -> None:

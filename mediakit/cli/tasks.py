@@ -20,7 +20,13 @@ from mediakit.batch.rows import Lists, prompt
 from mediakit.batch.runner import Runner
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import Task, check_installed
-from mediakit.cli.checks import check_entry, check_items, check_place, check_together
+from mediakit.cli.checks import (
+    check_bare,
+    check_entry,
+    check_items,
+    check_place,
+    check_together,
+)
 from mediakit.cli.explain import explain
 from mediakit.cli.options import Given, collect, signature
 from mediakit.cli.render import Renderer
@@ -96,6 +102,7 @@ def run_task(
             raise UserError("usage", "--prompt and other prompts contradict each other")
         arguments = [given.params.prompt]  # type: ignore[attr-defined]
     check_together(given, arguments)
+    check_bare(task, given, arguments)
     if batch.explain:
         return explain(task, given)
     if not (arguments or batch.list_file or rows is not None):
@@ -113,8 +120,9 @@ def run_task(
         try:
             job = Job(task, given.params, given.given, batch)
             planner = Planner(job, output, _pin(batch, renderer))
+            bare = bool(arguments) and all(map(task.is_bare, arguments)) and not batch.list_file
             with stop.at_once():
-                planner.recipe() if rows is None else planner.check()
+                planner.check() if rows is not None or bare else planner.recipe()
             if streaming:
                 check_items(task, given, [])
                 source = lists.stdin(0, batch.null, task.sniff)

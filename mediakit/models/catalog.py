@@ -14,7 +14,14 @@ from pydantic import ValidationError
 
 from mediakit.errors import UserError, show
 from mediakit.models import given
-from mediakit.models.given import DIFFUSION_ENGINE, DIFFUSION_TASKS, OWN, WEIGHTS
+from mediakit.models.given import (
+    DIFFUSION_ENGINE,
+    DIFFUSION_TASKS,
+    OWN,
+    WEIGHTS,
+    WHISPER_ENGINE,
+    WHISPER_TASKS,
+)
 from mediakit.models.spec import ModelSpec
 
 DEFAULT_ENGINE = "mediakit.engines.upscaler:load"
@@ -61,7 +68,9 @@ def _own() -> dict[str, ModelSpec]:
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", str(name)):
             raise _bad(path, f"{show(name)!r} can't be a name; use letters, digits, . _ and -")
         usual = {**OWN, "engine": DEFAULT_ENGINE}
-        if "repository" in entry:
+        if entry.get("tasks") == [*WHISPER_TASKS]:
+            usual |= {"engine": WHISPER_ENGINE}
+        elif "repository" in entry:
             usual |= {"engine": DIFFUSION_ENGINE, "tasks": DIFFUSION_TASKS}
         spec = _entry(path, str(name), {**usual, **entry})
         for word in (spec.name, *spec.aliases):
@@ -111,14 +120,14 @@ def find(
     stamps: Path | None = None,
 ) -> ModelSpec:
     """The model that `model` names: a catalog name, or weights: a path (of a folder of diffusers
-    too), an address at the hub (hf:org/repository@revision/file, or without the file the whole
-    repository; @main may be left out), or https. `engine` loads files; `kind` is what a catalog
-    entry must be (model, lora, embedding, vae; None: any).
+    or a Whisper model of CTranslate2 too), an address at the hub (hf:org/repository@revision/file,
+    or without the file the whole repository; @main may be left out), or https. `engine` loads
+    files; `kind` is what a catalog entry must be (model, lora, embedding, vae; None: any).
 
     Digests of the user's files are remembered in the folder `stamps`, by default the model
     cache's. UserError: unknown_model; bad_weights for an ncnn file without its other half;
-    missing_component for a folder that is not complete; wrong_model for another kind;
-    bad_model_entry for a models.yaml that is wrong.
+    missing_component for a folder that is not complete; wrong_model for another kind, and for
+    a form that `engine` can't load; bad_model_entry for a models.yaml that is wrong.
     """
     entries = known()
     for spec in entries.values():
@@ -127,12 +136,12 @@ def find(
                 spec.check_kind(kind)
             return spec
     if re.fullmatch(r"hf:[\w.-]+/[\w.-]+(@[\w.-]+)?/?", model):
-        return given.repository(model.rstrip("/"))
+        return given.repository(model.rstrip("/"), engine)
     if model.startswith(("hf:", "https:", "http:")):
         return given.address(model, engine)
     path = Path(model).expanduser()
     if _is(path.is_dir):
-        return given.folder(model, path, stamps)
+        return given.folder(model, path, engine, stamps)
     if "/" in model or os.sep in model or path.suffix.lower() in WEIGHTS or _is(path.is_file):
         return given.file(model, path, engine, stamps)
     close = difflib.get_close_matches(model.casefold(), entries, n=3, cutoff=0.5)

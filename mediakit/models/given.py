@@ -1,10 +1,12 @@
 """Which model an address, a file or a folder is that the user gave in place of a name."""
 
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
 from mediakit.errors import UserError, show
+from mediakit.models import whisper
 from mediakit.models.digests import digest
 from mediakit.models.folders import read_folder
 from mediakit.models.sources import scheme_of
@@ -13,6 +15,9 @@ from mediakit.models.spec import LOCAL, ModelFile, ModelSpec
 # of folders in the layout of diffusers, and what they are good for
 DIFFUSION_ENGINE = "mediakit.engines.diffusion.engine:load"
 DIFFUSION_TASKS = ("generate", "img2img", "inpaint")
+# of folders that are a Whisper model of CTranslate2
+WHISPER_ENGINE = "mediakit.engines.whisper.engine:load"
+WHISPER_TASKS = ("transcribe",)
 WEIGHTS = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".param", ".gguf", ".onnx"})
 
 _LONGEST = 250  # a reference, quoted, is the name of a folder
@@ -28,18 +33,23 @@ OWN: dict[str, Any] = {
 }
 
 
-def repository(model: str) -> ModelSpec:
-    """A whole repository at the hub; which of its files are the model, the first pull says."""
+def repository(model: str, engine: str) -> ModelSpec:
+    """A whole repository at the hub; which of its files are the model, the first pull says.
+
+    What it is for is not known before: `engine` tells what is wanted of it, if it is one of those
+    that are given folders.
+    """
     name = model if "@" in model else f"{model}@main"
+    wanted = {DIFFUSION_ENGINE: DIFFUSION_TASKS, WHISPER_ENGINE: WHISPER_TASKS}
     return ModelSpec(
         **{
             **OWN,
             "description": "A repository at the hub.",
-            "tasks": DIFFUSION_TASKS,
+            "tasks": wanted.get(engine, DIFFUSION_TASKS + WHISPER_TASKS),
             "revision": name.partition("@")[2],
         },
         name=name,
-        engine=DIFFUSION_ENGINE,
+        engine=engine if engine in wanted else DIFFUSION_ENGINE,
         repository=name,
     )
 
@@ -58,6 +68,8 @@ def address(model: str, engine: str) -> ModelSpec:
         forms = "a shorter address, or fetch the file yourself and give its path"
     elif suffix not in WEIGHTS - {".param"}:
         forms = f"the address of a weights file ({', '.join(sorted(WEIGHTS - {'.param'}))})"
+    elif engine == WHISPER_ENGINE:
+        raise whisper.not_a_file(model)
     else:
         file = ModelFile(name=f"weights{suffix}", sources=(source,))
         revision = source.partition("@")[2].partition("/")[0] if source.startswith("hf:") else "web"
@@ -71,6 +83,8 @@ def address(model: str, engine: str) -> ModelSpec:
 
 
 def file(model: str, path: Path, engine: str, stamps: Path | None) -> ModelSpec:
+    if engine == WHISPER_ENGINE and os.path.isfile(path):
+        raise whisper.not_a_file(model)
     files = _ncnn_pair(path) if path.suffix.lower() in (".param", ".bin") else (path,)
     try:
         entries = tuple(_file(file, stamps) for file in files)
@@ -91,9 +105,16 @@ def file(model: str, path: Path, engine: str, stamps: Path | None) -> ModelSpec:
     )
 
 
-def folder(model: str, path: Path, stamps: Path | None) -> ModelSpec:
+def folder(model: str, path: Path, engine: str, stamps: Path | None) -> ModelSpec:
+    """A folder of the user's: what it holds says what it is for, whatever `engine` is wanted."""
     try:
-        names = read_folder(path).files
+        spoken = whisper.choose(
+            os.listdir(path),
+            lambda name: (path / name).read_bytes(),
+            show(model),
+            engine == WHISPER_ENGINE,
+        )
+        names = spoken or read_folder(path).files
         entries = tuple(_file(path / name, stamps, name) for name in names)
     except OSError as error:
         raise UserError(
@@ -103,11 +124,11 @@ def folder(model: str, path: Path, stamps: Path | None) -> ModelSpec:
         **{
             **OWN,
             "description": "A model folder of your own.",
-            "tasks": DIFFUSION_TASKS,
+            "tasks": WHISPER_TASKS if spoken else DIFFUSION_TASKS,
             "revision": LOCAL,
         },
         name=show(model),
-        engine=DIFFUSION_ENGINE,
+        engine=WHISPER_ENGINE if spoken else DIFFUSION_ENGINE,
         files=entries,
         local=path.absolute(),
     )

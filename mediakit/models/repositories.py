@@ -10,8 +10,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mediakit.errors import UserError, show
-from mediakit.models import hub, trust
+from mediakit.models import hub, trust, whisper
 from mediakit.models.folders import component, pipeline
+from mediakit.models.given import DIFFUSION_TASKS, WHISPER_TASKS
 from mediakit.models.spec import PIPELINE, ModelSpec
 
 # What the libraries that train adapters call their only file
@@ -22,22 +23,42 @@ _WEIGHTS = r"(?:[^\s./\\:][^\s/\\:]*/)*[^\s./\\:][^\s/\\:]*\.(?:safetensors|ckpt
 def resolve(spec: ModelSpec, root: Path, offline: bool) -> None:
     """Record the files of `spec.repository`, so that `trust.fill` knows them.
 
-    Raises Unfetched; UserError unknown_model, bad_weights, missing_component,
+    Raises Unfetched; UserError unknown_model, wrong_model, bad_weights, missing_component,
     missing_extra.
     """
     assert spec.repository is not None
     listing = hub.list_files(spec.repository, offline)
     place = f"{spec.repository.partition('@')[0]}@{listing.commit}"
     names = listing.files.keys()
-    if PIPELINE in names:
+    wanted = spec.tasks == WHISPER_TASKS
+    spoken = whisper.choose(
+        names, lambda name: hub.read(f"{place}/{name}", offline), show(spec.repository), wanted
+    )
+    chosen: tuple[str, ...]
+    if spoken:
+        chosen = spoken
+    elif PIPELINE in names:
         index = hub.read(f"{place}/{PIPELINE}", offline)
         chosen = pipeline(names, index, show(spec.name), spec.variant).files
     elif layout := component(names, spec.variant):
         chosen = layout.files
     else:
         chosen = (_only_file(spec, names),)
+    check_tasks(spec, chosen)
     files = {name: listing.files[name] for name in chosen}
     trust.record_repository(spec.repository, listing.commit, files, root)
+
+
+def check_tasks(spec: ModelSpec, names: Collection[str]) -> None:
+    """UserError wrong_model if the model that these files are is for none of `spec.tasks`."""
+    both: tuple[tuple[str, ...], tuple[str, ...]] = (DIFFUSION_TASKS, WHISPER_TASKS)
+    others, found = both if whisper.is_whisper(names) else both[::-1]
+    if spec.repository and spec.tasks and set(spec.tasks) <= set(others):
+        raise UserError(
+            "wrong_model",
+            f"{show(spec.name)} is a model for {' and '.join(found)}, not for "
+            f"{' and '.join(spec.tasks)}; see `mediakit models list --task {spec.tasks[0]}`",
+        )
 
 
 def _only_file(spec: ModelSpec, names: Collection[str]) -> str:

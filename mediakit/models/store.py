@@ -35,7 +35,7 @@ class Store:
     """The model cache on disk: ROOT/NAME/ holds the files of a model and their stamps.
 
     A file under its final name is whole. Processes and threads may share a root. Where a model's
-    files are a folder of diffusers, ROOT/NAME is one, and what is loaded is that folder.
+    files are a folder that is loaded whole, ROOT/NAME is one, and what is loaded is that folder.
     """
 
     def __init__(self, root: Path | None = None, offline: bool = False) -> None:
@@ -115,7 +115,9 @@ class Store:
         return found
 
     def _check(self, spec: ModelSpec) -> None:
-        """UserError bad_weights for a file of no known digest that can't be weights."""
+        """UserError bad_weights for a file of no known digest that can't be weights; wrong_model
+        for a repository that turned out to be for another task."""
+        repositories.check_tasks(spec, [file.name for file in spec.files])
         if not spec.is_folder:
             paths = self.files(spec)
         else:

@@ -27,7 +27,7 @@ from mediakit.media.formats import (
 )
 from mediakit.models.cache import ModelCache
 from mediakit.models.store import Store
-from mediakit.params import Execution, PictureOutput
+from mediakit.params import PictureInput, PictureOutput
 
 if TYPE_CHECKING:
     from mediakit.media.pictures import Picture, Result, Written
@@ -42,8 +42,9 @@ class PictureTask(Task):
     # also those that can't be written: `-o a.gif` is not meant to make a directory
     output_suffixes: ClassVar[frozenset[str]] = frozenset(READABLE)
 
-    def __init__(self, execution: Execution, store: Store, cache: ModelCache) -> None:
+    def __init__(self, execution: PictureInput, store: Store, cache: ModelCache) -> None:
         super().__init__(execution, store, cache)
+        self.execution: PictureInput = execution
         self._device = self._dtype = ""
         self._threads = 0
 

@@ -9,6 +9,7 @@ _TASKS = {
     "generate": "mediakit.tasks.generate:Generate",
     "img2img": "mediakit.tasks.img2img:Img2Img",
     "inpaint": "mediakit.tasks.inpaint:Inpaint",
+    "transcribe": "mediakit.tasks.transcribe:Transcribe",
     "upscale": "mediakit.tasks.upscale:Upscale",
 }
 

@@ -1,0 +1,251 @@
+"""The sound of a recording: what streams a file has, and their samples as speech models hear."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from mediakit.errors import ItemError, show
+from mediakit.media import audio_frames
+from mediakit.media.audio_cut import missing_bytes
+from mediakit.media.audio_formats import SUFFIXES, sniff
+from mediakit.media.audio_frames import Damage
+from mediakit.media.audio_mix import Samples
+from mediakit.media.audio_opening import Source, cut_off, opened
+from mediakit.media.audio_timeline import RATE, Clock, Timed, sixteen_khz
+
+__all__ = ["RATE", "SUFFIXES", "AudioFacts", "Recording", "Track", "probe", "sniff"]
+
+_BLOCK = 30 * RATE
+_PREROLL = 1.0  # seconds that decoders are given to settle after a jump; Opus wants 0.08
+# What may lack of the promised length without a word: seconds, and the share of it
+_SHORT, _SHORT_SHARE = 1.0, 0.01
+_ENCRYPTED = ("enca", "drms", "drmi")  # sample entries of protected MP4
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One audio stream. `index` counts audio streams from 0; `codec` is ffmpeg's name, empty for
+    one that it does not know; `language` is the tag as written, such as "eng", or empty."""
+
+    index: int
+    codec: str
+    channels: int
+    rate: int
+    language: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFacts:
+    """`seconds` is as the file says, None where it does not; `format` is ffmpeg's name."""
+
+    seconds: float | None
+    tracks: tuple[Track, ...]
+    format: str
+
+
+def probe(source: Source, name: str = "") -> AudioFacts:
+    """What a file (a path, or its bytes) says of its sound; `name` is for messages.
+
+    Raises ItemError as `opened` does.
+    """
+    with opened(source, _called(source, name)) as (container, _):
+        return _facts(container)
+
+
+class Recording:
+    """The sound of a file, a path or its bytes, of the audio stream numbered `stream` from 0, or
+    of the one that players take; the file is opened anew for each pass.
+
+    `facts` is what the file says, `track` the stream, and `warnings` what a pass found damaged.
+    Raises ItemError: those of `opened`, no_audio, missing_codec, truncated.
+    """
+
+    def __init__(self, source: Source, stream: int | None = None, name: str = "") -> None:
+        self.source, self.name = source, _called(source, name)
+        self.warnings: list[str] = []
+        self._measured: float | None = None
+        with opened(source, self.name) as (container, file):
+            self.facts = _facts(container)
+            found = self._choose(container, stream)
+            self.track = self.facts.tracks[container.streams.audio.index(found)]
+            self._check_codec(found)
+            self._seconds = _stream_seconds(container, found) or self.facts.seconds
+            self._broadcast = bool(container.format.flags & 0x200)  # AVFMT_TS_DISCONT
+            audio_frames.leave_out_others(container, found)
+            self._check_end(container, found, missing_bytes(file) / (container.size or 1))
+
+    @property
+    def seconds(self) -> float | None:
+        """The length as far as it is known: what a pass to the end measured, else what the file
+        says, or ffmpeg's guess by its size; None for one of unknown length."""
+        return self._seconds if self._measured is None else self._measured
+
+    def blocks(self, start: float = 0.0, end: float | None = None) -> Iterator[Samples]:
+        """The samples from second `start` up to `end`: float32, one channel, RATE, -1 to 1, in
+        blocks of 30 s but for the last; memory does not grow with the length.
+
+        Times are those of the file's playback: gaps are silence. Raises ItemError: those of
+        `opened`, truncated, no_audio, unsupported_format.
+        """
+        damage = Damage()
+        clock = Clock(start, self._seconds, self._broadcast)
+        most = None if end is None else max(round((end - start) * RATE), 0)
+        made = 0
+        with closing(self._frames(start, damage)) as frames:
+            for block in _blocks(sixteen_khz(frames, clock), most):
+                made += len(block)
+                yield block
+        if most is None or made < most:
+            self._finish(start, made, damage)
+
+    def _frames(self, start: float, damage: Damage) -> Generator[Timed]:
+        """From `start` or before it; from the beginning where the file can't be read from there."""
+        if start > 2 * _PREROLL and not self._broadcast:
+            with opened(self.source, self.name) as (container, _):
+                stream = self._stream(container)
+                if audio_frames.sought(container, stream, start - _PREROLL):
+                    found = audio_frames.frames(container, stream, damage)
+                    first = next(found, None)
+                    if first and first[0] is not None and first[0] <= start:
+                        yield first
+                        yield from found
+                        return
+        with opened(self.source, self.name) as (container, _):
+            yield from audio_frames.frames(container, self._stream(container), damage)
+
+    def _stream(self, container: InputContainer) -> AudioStream:
+        stream = container.streams.audio[self.track.index]
+        audio_frames.leave_out_others(container, stream)
+        return stream
+
+    def _choose(self, container: InputContainer, stream: int | None) -> AudioStream:
+        streams, name = container.streams.audio, show(self.name)
+        if not streams:
+            kinds = {each.type for each in container.streams}
+            what = " and ".join(sorted(kinds & {"video", "subtitle"})) or "no stream"
+            raise ItemError("no_audio", f"{name} has no sound: it holds {what} only")
+        if stream is None:
+            best = container.streams.best("audio")
+            return best if isinstance(best, AudioStream) else streams[0]
+        if not 0 <= stream < len(streams):
+            count = "1 audio stream" if len(streams) == 1 else f"{len(streams)} audio streams"
+            raise ItemError(
+                "no_audio", f"{name} has {count}, none with the number {stream}: they count from 0"
+            )
+        return streams[stream]
+
+    def _check_codec(self, stream: AudioStream) -> None:
+        if stream.codec_context is not None and stream.codec_tag in _ENCRYPTED:
+            raise self._is_encrypted()
+        if stream.codec_context is None:
+            raise ItemError(
+                "missing_codec",
+                f"{show(self.name)}: its sound is in a codec that is not known; convert it first",
+            )
+
+    def _is_encrypted(self) -> ItemError:
+        return ItemError(
+            "unsupported_format", f"{show(self.name)} is encrypted; use a copy without protection"
+        )
+
+    def _check_end(self, container: InputContainer, stream: AudioStream, lacks: float) -> None:
+        """truncated, if the stream's packets end before its length; `lacks` is how many bytes are
+        missing for each that is there. FLAC tells no bytes, but its reader finds the end fast."""
+        said = self._seconds
+        if not lacks and (
+            self.facts.format != "flac"
+            or not said
+            or not audio_frames.sought(container, stream, said - _SHORT)
+        ):
+            return
+        end = audio_frames.last_end(container, stream)
+        end = min(end, said or end)
+        if self.facts.format == "ogg":  # tells no length at all
+            raise cut_off(self.name, end, None)
+        total = said if said and said > end + _SHORT else end * (1 + lacks)
+        if _is_short(end, total):
+            raise cut_off(self.name, end, total)
+
+    def _finish(self, start: float, made: int, damage: Damage) -> None:
+        """What is known at the end of the file."""
+        name, reached = show(self.name), start + made / RATE
+        if damage.packets:
+            if damage.encrypted:
+                raise self._is_encrypted()
+            if not made and not start:
+                raise ItemError("corrupt", f"{name} is damaged: nothing of it can be decoded")
+            if _is_short(reached, damage.end):
+                raise cut_off(self.name, reached, damage.end)
+            self._warn(damage, reached)
+        if not made and not start:
+            raise ItemError("no_audio", f"{name} has no sound: its audio stream is empty")
+        if made:
+            self._measured = reached
+
+    def _warn(self, damage: Damage, reached: float) -> None:
+        count = f"{damage.packets} packets" if damage.packets > 1 else "one packet"
+        warning = f"damaged at {damage.first:.1f} s: {count} of sound could not be decoded"
+        if damage.first > reached - 0.2:
+            warning = f"its end, at {reached:.1f} s, is damaged: it may be cut off"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+
+def _called(source: Source, name: str) -> str:
+    return name or (source if isinstance(source, str) else "the recording")
+
+
+def _facts(container: InputContainer) -> AudioFacts:
+    return AudioFacts(
+        None if container.duration is None else container.duration / 1e6,
+        tuple(_track(index, each) for index, each in enumerate(container.streams.audio)),
+        container.format.name,
+    )
+
+
+def _track(index: int, stream: AudioStream) -> Track:
+    tags, codec = stream.metadata, stream.codec_context
+    language = tags.get("language", "")
+    return Track(
+        index,
+        codec.name if codec else "",
+        codec.channels if codec else 0,
+        codec.sample_rate if codec else 0,
+        "" if language == "und" else language,
+        tags.get("title", ""),
+    )
+
+
+def _stream_seconds(container: InputContainer, stream: AudioStream) -> float | None:
+    """Where the stream ends, in seconds of playback."""
+    if stream.duration is None or stream.time_base is None:
+        return None
+    last = (stream.start_time or 0) + stream.duration
+    return float(last * stream.time_base) - audio_frames.zero_of(container)
+
+
+def _is_short(end: float, total: float) -> bool:
+    return total - end > max(_SHORT, _SHORT_SHARE * total)
+
+
+def _blocks(pieces: Iterator[Samples], most: int | None) -> Iterator[Samples]:
+    """Pieces of any length as blocks, `most` samples in all."""
+    held: list[Samples] = []
+    count = 0
+    for piece in pieces:
+        held.append(piece)
+        count += len(piece)
+        while count >= (size := _BLOCK if most is None else min(_BLOCK, most)) and size:
+            joined = np.concatenate(held)
+            yield np.clip(joined[:size], -1, 1)
+            held, count = [joined[size:]], count - size
+            most = None if most is None else most - size
+        if most == 0:
+            return
+    if count:
+        yield np.clip(np.concatenate(held), -1, 1)

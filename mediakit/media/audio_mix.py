@@ -1,0 +1,64 @@
+"""How the channels of a recording become one, without losing a voice in one of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+
+# Films have speech in the centre, music and effects elsewhere; LFE is rumble. Channels without a
+# name count alike.
+_WEIGHTS = {"FC": 1.0, "FL": 0.5, "FR": 0.5, "LFE": 0.0, "LFE2": 0.0}
+_OTHERS = 0.25
+_UNNAMED = "NONE"
+# The mix's share of the loudest channel's power below which that channel is taken instead, and
+# above which the mix is taken again: a voice in one of two channels has 0.25 of its power in the
+# mix, one in both with opposite signs nothing.
+_LOST, _FOUND = 0.03, 0.12
+_LOUDER = 4.0  # in power, before another channel is taken in its place
+_SILENCE = 1e-10  # in power: -100 dB
+_MEMORY = 3.0  # seconds after which what was heard counts a third
+
+
+class Downmix:
+    """Mixes blocks of one recording, one after the other; `names` are ffmpeg's, such as FL; `rate`
+    is in Hz."""
+
+    def __init__(self, names: Sequence[str], rate: int) -> None:
+        if _UNNAMED in names or not set(names) & set(_WEIGHTS):
+            weights = np.ones(len(names), np.float32)
+        else:
+            weights = np.array([_WEIGHTS.get(name, _OTHERS) for name in names], np.float32)
+        if not weights.any():
+            weights[:] = 1
+        self._heard = weights > 0
+        self._weights: Samples = weights / weights.sum()
+        self._alone: int | None = None  # the channel that is taken instead of the mix
+        self._memory = _MEMORY * rate
+        self._power = np.zeros(len(names))  # of the channels, and of the mix
+        self._mixed = 0.0
+
+    def __call__(self, channels: Samples) -> Samples:
+        """C x N -> N; a weighted mean, which can't clip, or one channel as it is."""
+        if len(channels) == 1:
+            only: Samples = channels[0]
+            return only
+        mixed: Samples = self._weights @ channels
+        self._hear(channels, mixed)
+        taken: Samples = mixed if self._alone is None else channels[self._alone]
+        return taken
+
+    def _hear(self, channels: Samples, mixed: Samples) -> None:
+        kept = np.exp(-len(mixed) / self._memory)
+        self._power = self._power * kept + [float(each @ each) for each in channels] * self._heard
+        self._mixed = self._mixed * kept + float(mixed @ mixed)
+        loudest = int(self._power.argmax())
+        if self._power[loudest] <= _SILENCE * self._memory:
+            return
+        share = self._mixed / self._power[loudest]
+        if share < _LOST:
+            if self._alone is None or self._power[loudest] > _LOUDER * self._power[self._alone]:
+                self._alone = loudest
+        elif share > _FOUND:
+            self._alone = None
