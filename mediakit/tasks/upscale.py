@@ -216,8 +216,8 @@ class Upscale(PictureTask):
     ) -> list["Result | Written | ItemError"]:
         results: list[Result | Written | ItemError] = []
 
-        def share(done: float) -> None:
-            emit((len(results) + done) / len(batch))
+        def share(done: float, told: str = "", /) -> None:
+            emit((len(results) + done) / len(batch), told)
 
         for _, same in groupby(batch, lambda work: self._key(work[0])):
             works = list(same)
