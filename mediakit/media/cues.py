@@ -80,7 +80,8 @@ def words_of(segment: Segment) -> tuple[Word, ...]:
     """The words of a segment, each with the space before it."""
     if segment.words:
         return segment.words
-    texts = _UNIT.findall(segment.text.strip())
+    text = segment.text.strip()
+    texts = _UNIT.findall(text if re.match(_SCRIPT, text) else f" {text}")
     ends = list(accumulate(len(text) for text in texts))
     if not ends:
         return ()
@@ -146,7 +147,7 @@ def _fitting(words: Sequence[Word], layout: CueLayout) -> int:
 def _cost(words: Sequence[Word], at: int, goal: float, most: int) -> float:
     """How bad a cut before word `at` is: uneven, or in the middle of what belongs together."""
     uneven = abs(_width(words[:at]) - goal) / most
-    return uneven + _break_cost(words[at - 1].text, words[at].text if at < len(words) else "")
+    return uneven / 2 + _break_cost(words[at - 1].text, words[at].text if at < len(words) else "")
 
 
 def _break_cost(before: str, after: str) -> float:
@@ -154,7 +155,7 @@ def _break_cost(before: str, after: str) -> float:
         return 0.0
     if _JOINS.match(before.strip()):
         return 0.6
-    return 0.1 if _JOINS.match(after.strip()) else 0.25
+    return 0.2 if _JOINS.match(after.strip()) else 0.35
 
 
 def _width(words: Sequence[Word]) -> int:

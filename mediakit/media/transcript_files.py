@@ -38,8 +38,10 @@ def _of_object(value: Any) -> Transcript:
 
 
 def _of_lines(values: list[Any]) -> Transcript:
+    if not values:
+        raise ValueError("it is empty")
     parts = {"schema": SCHEMA, "segments": values, "language": "", "language_probability": 0.0}
-    end = max((value["end"] for value in values), default=0.0)
+    end = max(value["end"] for value in values)
     return Transcript.from_json({**parts, "duration": end, "speech_seconds": end})
 
 
