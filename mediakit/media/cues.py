@@ -151,11 +151,14 @@ def _cost(words: Sequence[Word], at: int, goal: float, most: int) -> float:
 
 
 def _break_cost(before: str, after: str) -> float:
-    if not after or _CLAUSE.search(before) or _STOP.search(before):
+    before, after = before.strip(), after.strip()
+    if not after:
         return 0.0
-    if _JOINS.match(before.strip()):
+    if _ABBREVIATION.match(before) or _JOINS.match(before):
         return 0.6
-    return 0.2 if _JOINS.match(after.strip()) else 0.35
+    if _CLAUSE.search(before) or _STOP.search(before):
+        return 0.0
+    return 0.2 if _JOINS.match(after) else 0.35
 
 
 def _width(words: Sequence[Word]) -> int:

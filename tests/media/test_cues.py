@@ -72,6 +72,12 @@ def test_sentences_begin_anew_and_abbreviations_do_not_end_them() -> None:
     ]
 
 
+def test_no_name_is_torn_from_its_title() -> None:
+    text = "Mr. John Dashwood had then leisure to consider how much there might be in his power."
+    found = cues(said(spoken(text, each=0.5)), CueLayout())
+    assert found[0].text.startswith("Mr. John Dashwood")
+
+
 def test_a_pause_ends_a_cue() -> None:
     found = cues(said(spoken("one two"), spoken("three four", 2.0)), CueLayout())
     assert [cue.text for cue in found] == ["one two", "three four"]
