@@ -1,7 +1,7 @@
 """What was said in a recording: segments and words with their times, and doubts about them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 SCHEMA = "mediakit/transcript/1"
@@ -85,29 +85,9 @@ class Transcript:
         except (TypeError, KeyError, AttributeError) as e:
             raise ValueError(f"a broken transcript: {e}") from None
 
-    def shifted(self, seconds: float) -> Self:
-        """The same, `seconds` later in the recording."""
-        return replace(
-            self,
-            segments=tuple(_shift(each, seconds) for each in self.segments),
-            dropped=tuple(_shift(each, seconds) for each in self.dropped),
-        )
-
 
 def _segment(data: Mapping[str, Any]) -> Segment:
     values = dict(data)
     values["words"] = tuple(Word(**word) for word in values.get("words", ()))
     values["flags"] = tuple(values.get("flags", ()))
     return Segment(**values)
-
-
-def _shift(segment: Segment, seconds: float) -> Segment:
-    return replace(
-        segment,
-        start=segment.start + seconds,
-        end=segment.end + seconds,
-        words=tuple(
-            replace(word, start=word.start + seconds, end=word.end + seconds)
-            for word in segment.words
-        ),
-    )
