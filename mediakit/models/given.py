@@ -91,9 +91,9 @@ def file(model: str, path: Path, engine: str, stamps: Path | None) -> ModelSpec:
     )
 
 
-def folder(model: str, path: Path, stamps: Path | None) -> ModelSpec:
+def folder(model: str, path: Path, stamps: Path | None, lending: bool = False) -> ModelSpec:
     try:
-        names = read_folder(path).files
+        names = read_folder(path, lending).files
         entries = tuple(_file(path / name, stamps, name) for name in names)
     except OSError as error:
         raise UserError(
