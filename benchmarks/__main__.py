@@ -23,6 +23,7 @@ SUBJECTS = {
     "pipeline": "benchmarks.pipeline",
     "upscale": "benchmarks.upscale",
     "loop": "benchmarks.loop",
+    "gpu": "benchmarks.gpu",
     "diffusion": "benchmarks.diffusion",
 }
 # a quick run has none

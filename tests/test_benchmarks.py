@@ -190,3 +190,42 @@ said = {"rows": found, "bounded": bounded, "prompts": len(set(prompts()))}
 said["torch"] = "torch" in sys.modules
 json.dump(said, sys.stdout)
 """
+
+
+def test_without_a_gpu_its_rows_are_left_out_with_a_line(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", _GPU, str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr
+    said = json.loads(found.stdout)
+    assert said["torch"] is False  # the measuring process stays small
+    assert said["mpix"] == 12.5
+    assert said["rows"] == {
+        "gpu x4plus to memory": [40, "Mpix/s"],
+        "gpu x4plus to files": [1, "times faster"],
+        "gpu animevideov3 to memory": [250, "Mpix/s"],
+        "gpu animevideov3 to files": [1, "times faster"],
+    }
+    if said["device"] == "cpu":
+        assert said["measured"] == [
+            {
+                "name": "gpu",
+                "left_out": "no GPU that torch can use; Mpix/s on a GPU are not measured",
+            }
+        ]
+
+
+_GPU = """
+import json, sys
+from pathlib import Path
+from benchmarks import __main__ as bench
+from benchmarks.gpu import CASES, _Run, found, mpix
+from benchmarks.measure import Place, Sample
+
+place, name = Place(Path(sys.argv[1]), True), found()
+rows = [row for case in CASES for row in _Run(case, place, "cuda:0").rows()]
+said = {"rows": {r.name: [r.goal, r.unit] for r in rows}, "torch": "torch" in sys.modules}
+said |= {"device": name, "mpix": mpix(Sample(1.0, 1.0, said='{"mpix": 12.5}'))}
+said["measured"] = bench.measure("gpu", place, None) if name == "cpu" else []
+json.dump(said, sys.stdout)
+"""

@@ -22,7 +22,8 @@ class Source:
     bytes themselves when they came through standard input, `upstream` the ids of the records it
     came from. `error` is set when the list's line could not be understood. With `is_text` the
     input is no file: `path` is the text itself, and `relative` what may stand for it in a name.
-    `beside` are other files it needs: role -> path.
+    `beside` are other files it needs: role -> path. `where` is the line of the list that it
+    comes from, for messages ("photos.csv line 7"), empty where there is none.
     """
 
     path: str
@@ -33,6 +34,7 @@ class Source:
     error: MediakitError | None = None
     is_text: bool = False
     beside: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -140,8 +140,7 @@ class Planner:
                 params = self._own(source.row or {})
                 yield from self._spread_one(source, params)
             except ValidationError as e:
-                error = ItemError("bad_row", f"{show(source.path)}: {fault(e)}")
-                yield replace(source, error=error)
+                yield replace(source, error=_bad_row(source, e))
             except UserError as e:
                 if not (source.row or alone):
                     raise
@@ -192,7 +191,7 @@ class Planner:
         try:
             return self.recipe(source.row)
         except ValidationError as e:
-            return ItemError("bad_row", f"{show(source.path)}: {fault(e)}")
+            return _bad_row(source, e)
         except UserError as e:
             if not source.row:
                 raise
@@ -288,7 +287,17 @@ def kind_of(role: str) -> str:
 
 
 def _item_error(source: Source, error: MediakitError) -> ItemError:
-    return ItemError(error.code, f"{show(source.path)}: {error.message}")
+    return ItemError(error.code, f"{_whose(source)}: {error.message}")
+
+
+def _bad_row(source: Source, error: ValidationError) -> ItemError:
+    return ItemError("bad_row", f"{_whose(source)}: {fault(error)}")
+
+
+def _whose(source: Source) -> str:
+    """The input, after the line of the list that names it."""
+    path = show(source.path)
+    return f"{show(source.where)}: {path}" if source.where else path
 
 
 def _identity(source: Source) -> tuple[str, str]:

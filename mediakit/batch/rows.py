@@ -165,7 +165,7 @@ def prompt_row(row: dict[str, Any], where: str) -> Source:
     text = row.get("prompt")
     if not isinstance(text, str) or not text.strip():
         return _bad(where, 'a row needs "prompt", the text to work on')
-    return prompt(text, row)
+    return replace(prompt(text, row), where=_said(where))
 
 
 def from_row(row: dict[str, Any], where: str) -> Source:
@@ -175,7 +175,7 @@ def from_row(row: dict[str, Any], where: str) -> Source:
         path = _name(row.pop("input", None), row.pop("input_b64", None))
     except ValueError as e:
         return _bad(where, str(e))
-    return Source(path, os.path.basename(path), row)
+    return Source(path, os.path.basename(path), row, where=_said(where))
 
 
 def _name(text: object, b64: object) -> str:
@@ -209,8 +209,14 @@ def _outputs(record: dict[str, Any]) -> Iterator[Source]:
         yield Source(path, relative, upstream=(str(record.get("id", "")),))
 
 
+def _said(where: str) -> str:
+    """A line as messages have it: "photos.csv line 7" of "photos.csv:7"."""
+    origin, _, number = where.rpartition(":")
+    return f"{origin} line {number}" if origin and number.isdecimal() else where
+
+
 def _bad(where: str, cause: str) -> Source:
-    error = ItemError("bad_row", f"{show(where)}: {cause}; mend the line")
+    error = ItemError("bad_row", f"{show(_said(where))}: {cause}; mend the line")
     return Source(where, re.sub(r"\W+", "_", where), error=error)
 
 

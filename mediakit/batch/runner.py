@@ -4,6 +4,7 @@ The device never waits for a decoder or an encoder, and what waits between them 
 bytes. Whatever happens to one item is answered for that item.
 """
 
+import os
 import threading
 import time
 from collections import deque
@@ -36,7 +37,9 @@ from mediakit.errors import ExitStatus, MediakitError, OutOfMemory, PlaceError, 
 BYTES_AHEAD = 256 << 20
 ITEMS_AHEAD = 8
 SOON = 0.05  # seconds that a batch waits for one more
-THREADS = 2  # that decode, and as many that encode
+THREADS = 2  # that decode, and as many at least that encode
+# Packing a large PNG takes a core longer than a GPU takes to make it.
+ENCODERS = max(THREADS, (os.cpu_count() or 1) // 2)
 
 
 class Runner:
@@ -49,7 +52,7 @@ class Runner:
         self.stop = stop
         self.answers = Answers(ledger, notify, stop)
         self._decoders = ThreadPoolExecutor(THREADS, "decode")
-        self._encoders = ThreadPoolExecutor(THREADS, "encode")
+        self._encoders = ThreadPoolExecutor(ENCODERS, "encode")
         self._waiting: deque[tuple[Work, Future[bool]]] = deque()
         self._before = Decoding(task, self.answers, Gauge(BYTES_AHEAD))
         self._after = Encoding(task, self.answers, Gauge(BYTES_AHEAD))

@@ -1,7 +1,7 @@
 """How a picture is cut into tiles for a net, and how the results are joined without seams."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,10 @@ class Axis:
 
     starts: tuple[int, ...]
     length: int
+
+    @property
+    def size(self) -> int:
+        return self.starts[-1] + self.length
 
     def seam(self, index: int) -> tuple[int, int]:
         """Where tile `index` (from 1) takes over from the one before: start and end of the ramp."""
@@ -43,22 +47,23 @@ def axis(size: int, tile: int, overlap: int, multiple: int = 1) -> Axis:
     return Axis(starts, length)
 
 
-def run_strips(
-    pixels: Pixels,
-    rows: Axis,
-    columns: Axis,
-    scale: int,
-    apply: Callable[[Pixels], Pixels],
-) -> Iterator[Pixels]:
-    """`apply` (H x W x 3 -> scale*H x scale*W x 3, same type) over all tiles, blended linearly.
+def tiles(pixels: Pixels, rows: Axis, columns: Axis) -> Iterator[Pixels]:
+    """The tiles of a picture, all of one shape, in the order that `run_strips` wants them made."""
+    for top in rows.starts:
+        for left in columns.starts:
+            yield pixels[top : top + rows.length, left : left + columns.length]
 
-    The result comes from top to bottom in strips of full width, as soon as each is final. A row
-    of tiles is joined across first and then to the row above, which makes the weights a product
-    of two ramps: no corner has a step.
+
+def run_strips(rows: Axis, columns: Axis, scale: int, made: Iterator[Pixels]) -> Iterator[Pixels]:
+    """What was made of each of `tiles` (H x W x 3 -> scale*H x scale*W x 3), blended linearly.
+
+    The result comes from top to bottom in strips of full width, as soon as each is final; a tile
+    is asked for when it is needed. A row of tiles is joined across first and then to the row
+    above, which makes the weights a product of two ramps: no corner has a step.
     """
     above: Pixels | None = None  # the rows that the ramp to the next row of tiles begins with
     for i, top in enumerate(rows.starts):
-        strip = _row(pixels[top : top + rows.length], columns, scale, apply)
+        strip = _row(columns, scale, made)
         here = top * scale  # the output row that `strip` begins at
         begin = 0
         if i and above is not None:
@@ -74,37 +79,31 @@ def run_strips(
         above = strip[low - here : high - here].copy()
 
 
-def run_tiled(
-    pixels: Pixels,
-    rows: Axis,
-    columns: Axis,
-    scale: int,
-    apply: Callable[[Pixels], Pixels],
-) -> Pixels:
+def run_tiled(rows: Axis, columns: Axis, scale: int, made: Iterator[Pixels]) -> Pixels:
     """All that `run_strips` makes, as one array."""
     if len(rows.starts) == len(columns.starts) == 1:
-        return apply(pixels)
-    height, width = pixels.shape[:2]
-    joined: NDArray[Any] = np.empty((height * scale, width * scale, 3), pixels.dtype)
+        return next(made)
+    joined: Pixels | None = None
     done = 0
-    for strip in run_strips(pixels, rows, columns, scale, apply):
+    for strip in run_strips(rows, columns, scale, made):
+        if joined is None:
+            joined = np.empty((rows.size * scale, columns.size * scale, 3), strip.dtype)
         joined[done : done + len(strip)] = strip
         done += len(strip)
+    assert joined is not None
     return joined
 
 
-def _row(pixels: Pixels, columns: Axis, scale: int, apply: Callable[[Pixels], Pixels]) -> Pixels:
+def _row(columns: Axis, scale: int, made: Iterator[Pixels]) -> Pixels:
     """One row of tiles, joined across."""
+    first = next(made)
     if len(columns.starts) == 1:
-        return apply(pixels)
-    height, width = pixels.shape[:2]
-    strip: NDArray[Any] = np.empty((height * scale, width * scale, 3), pixels.dtype)
-    for j, left in enumerate(columns.starts):
-        tile = apply(pixels[:, left : left + columns.length])
+        return first
+    strip: NDArray[Any] = np.empty((len(first), columns.size * scale, 3), first.dtype)
+    strip[:, : first.shape[1]] = first
+    for j, left in enumerate(columns.starts[1:], 1):
+        tile = next(made)
         start = left * scale
-        if j == 0:
-            strip[:, : tile.shape[1]] = tile
-            continue
         low, high = (edge * scale for edge in columns.seam(j))
         _ramp(strip[:, low:high], tile[:, low - start : high - start], across=True)
         strip[:, high : start + tile.shape[1]] = tile[:, high - start :]

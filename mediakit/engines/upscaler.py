@@ -1,5 +1,6 @@
 """Single-image super-resolution nets: which files are one, and pixels in, more pixels out."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,9 +11,12 @@ import numpy as np
 import torch
 
 from mediakit.device import empty_cache
+from mediakit.engines.copies import Copies, Landed
 from mediakit.engines.faults import meaning
+from mediakit.engines.flow import Made, Room
 from mediakit.engines.nets import spandrel
-from mediakit.engines.tiling import Axis, Pixels, axis, run_strips, run_tiled
+from mediakit.engines.tiling import Axis, Pixels, axis, run_tiled
+from mediakit.engines.together import Emit, Together, silent
 from mediakit.engines.weights import read_weights, write_weights
 from mediakit.errors import ItemError, UserError, show
 from mediakit.models.state_dicts import Weights, interpolate
@@ -40,6 +44,10 @@ _EXACT = 256  # must not follow the free memory
 # twice that would share less: animevideov3 in tiles of 32 is up to 9 levels off.
 _OVERLAP = {"Compact": 32}
 _OVERLAP_OTHERS = 64
+# Tiles at once on a GPU, at most; auto_tile's largest has as many pixels as 256 of 64 x 64.
+_TILES = 64
+_ALONE = Room()
+BATCHED = ("cuda",)  # where a batch is begun before the last is taken in, and of many tiles
 
 
 class Upscaler:
@@ -59,9 +67,11 @@ class Upscaler:
         self.dtype = dtype if _can(net, dtype) else "float32"
         self.threads = threads
         self.exact = exact
+        self.batches = device.partition(":")[0] in BATCHED
         self._overlap = _OVERLAP.get(self.architecture, _OVERLAP_OTHERS)
         self.smallest_tile: int = max(2 * self._overlap, net.size_requirements.minimum)
-        self._finite = True
+        self._fine = torch.tensor([])  # of each tile of the last batch, on the device
+        self._copies = Copies(device)
         net.model.register_forward_hook(self._look)
         # channels_last: 1.1 (ESRGAN) to 1.3 (Compact) times faster on 2 CPU cores
         layout = torch.preserve_format if device == "mps" else torch.channels_last
@@ -72,9 +82,7 @@ class Upscaler:
             for value in (*net.model.parameters(), *net.model.buffers())
         )
 
-    def upscale(
-        self, pixels: Pixels, tile: int, emit: Callable[[float], None] = lambda fraction: None
-    ) -> Pixels:
+    def upscale(self, pixels: Pixels, tile: int, emit: Emit = silent) -> Pixels:
         """H x W x 3 to scale*H x scale*W x 3, uint8 or uint16, in tiles of at most `tile` pixels
         (`smallest_tile`, if that is more).
 
@@ -82,31 +90,36 @@ class Upscaler:
         """
         fault = None
         try:
-            return run_tiled(pixels, *self._begin(pixels, tile, emit))
+            return run_tiled(*self.together(tile).begin(pixels, emit))
         except Exception as error:
             fault = meaning(error)
             if fault is None:
                 raise
         raise fault
 
-    def strips(
-        self, pixels: Pixels, tile: int, emit: Callable[[float], None] = lambda fraction: None
-    ) -> Iterator[Pixels]:
+    def strips(self, pixels: Pixels, tile: int, emit: Emit = silent) -> Iterator[Pixels]:
         """The same from top to bottom, as strips of full width, each made when it is asked for.
 
         Memory holds one row of tiles of the result. `emit` gets the fraction done after each
         tile. Raises OutOfMemory, PlaceError(device_lost) and ItemError(failed); what `emit`
         raises passes.
         """
-        fault = None
-        try:
-            yield from run_strips(pixels, *self._begin(pixels, tile, emit))
-            return
-        except Exception as error:
-            fault = meaning(error)
-            if fault is None:
-                raise
-        raise fault
+        return self.together(tile).strips(pixels, emit)
+
+    def together(self, tile: int, room: Room = _ALONE) -> Together:
+        """For several pictures, whose equal tiles go through the net in batches."""
+        return Together(self, tile, room)
+
+    def auto_room(self, free: int, most: int | None = None) -> Room:
+        """What suits the device: as many pixels at once as the largest tile has that fits into
+        `free` bytes, so that a batch takes no more memory than a tile might; but `most` tiles.
+
+        One tile on a CPU, where more gain nothing and give other bits, and with `exact`.
+        """
+        alone = self.exact or self._net.tiling == spandrel.ModelTiling.INTERNAL
+        if alone or not self.batches:
+            return _ALONE
+        return Room(most or _TILES, self.auto_tile(free) ** 2)
 
     def auto_tile(self, free: int) -> int:
         """The tile, in input pixels, that suits the device and fits into `free` bytes, at
@@ -131,11 +144,8 @@ class Upscaler:
         del self._net
         empty_cache(self.device)
 
-    def _begin(
-        self, pixels: Pixels, tile: int, emit: Callable[[float], None]
-    ) -> tuple[Axis, Axis, int, Callable[[Pixels], Pixels]]:
-        """How to cut the picture, and what to do with each tile."""
-        height, width = pixels.shape[:2]
+    def cut(self, height: int, width: int, tile: int) -> tuple[Axis, Axis]:
+        """The rows and columns of tiles of a picture."""
         needs = self._net.size_requirements
         tile = max(tile, self.smallest_tile)
         if self._net.tiling == spandrel.ModelTiling.INTERNAL:
@@ -143,56 +153,60 @@ class Upscaler:
         rows, columns = (
             axis(side, tile, self._overlap, needs.multiple_of) for side in (height, width)
         )
-        total = len(rows.starts) * len(columns.starts)
-        done = 0
+        return rows, columns
 
-        def apply(part: Pixels) -> Pixels:
-            nonlocal done
-            if torch.get_num_threads() != self.threads:  # OpenMP counts for each calling thread
-                torch.set_num_threads(self.threads)
-            made = self._apply(part)
-            done += 1
-            emit(done / total)
+    def launch(self, parts: list[Pixels]) -> Callable[[], Made]:
+        """Begin with a batch of equal tiles; what is given waits for their results.
+
+        On CUDA nothing is waited for before that. 16 bits, of which half types have too few, are
+        computed in float32.
+        """
+        if torch.get_num_threads() != self.threads:  # OpenMP counts for each calling thread
+            torch.set_num_threads(self.threads)
+        dtype = self.dtype if parts[0].dtype == np.uint8 else "float32"
+        return partial(self._land, parts, self._forward(parts, dtype), dtype != "float32")
+
+    def _land(self, parts: list[Pixels], wait: Callable[[], Landed], half: bool) -> Made:
+        """The results, or what is wrong; tiles that overflowed a half type again in float32."""
+        pixels, fine = wait()
+        made: Made = list(pixels)
+        bad = [i for i, is_fine in enumerate(fine) if not is_fine]
+        if bad and half:
+            parts = [parts[i] for i in bad]
+            again = self._land(parts, self._forward(parts, "float32"), False)
+            for i, one in zip(bad, again, strict=True):
+                made[i] = one
             return made
-
-        return rows, columns, self.scale, apply
-
-    def _apply(self, part: Pixels) -> Pixels:
-        """One tile; a half type that overflowed, or has fewer bits than the pixels, in float32."""
-        exact = self.dtype == "float32"
-        self._finite = False
-        if exact or part.dtype == np.uint8:
-            made = self._forward(part, self.dtype)
-        if not self._finite and not exact:
-            self._net.to(torch.float32)
-            try:
-                made = self._forward(part, "float32")
-            finally:
-                self._net.to(_DTYPES[self.dtype])
-        if not self._finite:
-            raise ItemError(
+        for i in bad:
+            made[i] = ItemError(
                 "failed", f"{self.architecture} gave no numbers; its weights may be damaged"
             )
         return made
 
     @torch.inference_mode()
-    def _forward(self, part: Pixels, dtype: str) -> Pixels:
-        most = 65535 if part.dtype == np.uint16 else 255
-        # H x W x 3 in memory is what channels_last means: permute moves nothing
-        source = torch.from_numpy(part if part.flags.writeable else part.copy())
-        if most > 255:  # torch can do next to nothing with 16 bits without a sign
-            source = source.to(torch.int32)
-        image = source.to(self.device).permute(2, 0, 1)[None].to(_DTYPES[dtype]).div_(most)
-        out = self._net(image)  # clamps to 0 ... 1, and pads as the net needs it
-        whole = out[0].float().mul_(most).round_().permute(1, 2, 0)
-        whole = whole.to(torch.uint8 if most == 255 else torch.int32)
-        made: Pixels = _on_host(whole.contiguous()).numpy().astype(part.dtype, copy=False)
-        return made
+    def _forward(self, parts: list[Pixels], dtype: str) -> Callable[[], Landed]:
+        eight = parts[0].dtype == np.uint8
+        most = 255 if eight else 65535
+        other = dtype != self.dtype
+        try:
+            if other:
+                self._net.to(_DTYPES[dtype])
+            image = self._copies.up(parts).to(_DTYPES[dtype]).div_(most)
+            out = self._net(image)  # clamps to 0 ... 1, and pads as the net needs it
+        finally:
+            if other:
+                self._net.to(_DTYPES[self.dtype])
+        whole = out.float().mul_(most).round_().permute(0, 2, 3, 1)
+        whole = whole.to(torch.uint8) if eight else whole.to(torch.int32).to(torch.int16)
+        return self._copies.down(whole.contiguous(), self._fine)
 
-    def _look(self, module: object, inputs: object, output: object) -> None:
-        """Infinities must be seen before they are clamped to white."""
-        if isinstance(output, torch.Tensor):
-            self._finite = bool(torch.isfinite(output).all())
+    def _look(self, module: object, inputs: object, output: Any) -> None:
+        """Infinities must be seen before they are clamped to white; the flags are read with the
+        pixels, so that nobody waits for them."""
+        if not isinstance(output, torch.Tensor):
+            output = output[0]
+        # max and abs pass on what is no number
+        self._fine = torch.linalg.vector_norm(output, math.inf, dim=(1, 2, 3)).isfinite()
 
 
 def load(weights: Path | Weights, device: str, dtype: str, threads: int, exact: bool) -> Upscaler:
@@ -217,6 +231,8 @@ def load(weights: Path | Weights, device: str, dtype: str, threads: int, exact: 
         if device.startswith("cuda"):
             torch.backends.cudnn.benchmark = not exact  # equal tiles: pays from the second on
             torch.backends.cudnn.deterministic = exact
+            # or float32, and 16 bits with it, would be rounded to 11: torch's default for cuDNN
+            torch.backends.cudnn.allow_tf32 = False
         for path, tensors in zip(weights.paths, states, strict=True):
             if weights.keep:
                 weights.keep(path, partial(write_weights, tensors))
@@ -253,14 +269,6 @@ def _known(net: object, name: str) -> spandrel.ImageModelDescriptor[Any]:
             "upscaling needs an RGB model",
         )
     return net
-
-
-def _on_host(made: torch.Tensor) -> torch.Tensor:
-    """A copy out of GPU memory goes into pinned memory, which torch keeps for the next one: the
-    driver would copy twice otherwise."""
-    if not made.is_cuda:
-        return made.cpu()
-    return torch.empty(made.shape, dtype=made.dtype, pin_memory=True).copy_(made)
 
 
 def _width(model: torch.nn.Module) -> int:

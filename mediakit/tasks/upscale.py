@@ -1,11 +1,14 @@
 """upscale: pictures in, larger pictures out, by a super-resolution net."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mediakit import device
 from mediakit.batch.item import Decoded, Item
@@ -19,8 +22,15 @@ from mediakit.params import SMALLEST_TILE, Number, PictureInput, PictureOutput, 
 from mediakit.tasks.pictures import PictureTask, check_encoding, flag, unlike_input
 
 if TYPE_CHECKING:
+    from mediakit.engines.together import Together
     from mediakit.engines.upscaler import Upscaler
-    from mediakit.media.pictures import Animation, Picture, Result, Written
+    from mediakit.media.pictures import Picture, Result, Written
+
+# Pictures that a GPU is given at once: as many as fill it, for small ones fill it only together.
+# A tile of 1024x1024 is the largest of any (engines/upscaler.py).
+_TOGETHER_PIXELS = 1024 * 1024
+_TOGETHER_ITEMS = 32
+BATCHED = ("cuda",)
 
 
 class UpscaleParams(PictureOutput):
@@ -90,6 +100,11 @@ class Upscale(PictureTask):
         self._dtype_used = ""
         self._tile: int | None = None  # as told, or as stepped down to
         self._used_tile = 0
+        self._tiles: int | None = None  # at once, as stepped down to
+        self._used_tiles = 1
+        self._items = 1  # at once, at most
+        # pixels of the latest pictures decoded: all that may be in the next batch are among them
+        self._sizes: deque[int] = deque(maxlen=3 * _TOGETHER_ITEMS)
         self._smallest_tile = SMALLEST_TILE  # of the net that worked last
         self._side = 0  # the longest of the picture that it worked on
 
@@ -118,11 +133,23 @@ class Upscale(PictureTask):
 
     # working
 
+    @property
+    def batch_size(self) -> int:
+        """How many pictures like the latest have no more than _TOGETHER_PIXELS; one on a CPU."""
+        largest = max(self._sizes.copy(), default=1)
+        return max(1, min(self._items, _TOGETHER_PIXELS // largest))
+
+    @batch_size.setter
+    def batch_size(self, most: int) -> None:
+        self._items = most
+
     def begin(self) -> None:
         super().begin()
         e = self.execution
         if e.tile != "auto":
             self._tile = int(e.tile)
+        if self._device.partition(":")[0] in BATCHED and not e.exact:
+            self._items = _TOGETHER_ITEMS
 
     def warm_up(self) -> None:
         with suppress(Exception):  # `compute` says what is wrong
@@ -134,6 +161,7 @@ class Upscale(PictureTask):
             "dtype": self._dtype_used,
             "threads": self._threads,
             "tile": self._used_tile,
+            "batch": self._used_tiles,
             "exact": self.execution.exact,
         }
 
@@ -144,6 +172,8 @@ class Upscale(PictureTask):
         data, state = item.source.read()
         media = read_media(data, path, self.execution.max_pixels)
         params = _params(item)
+        about = media.about if isinstance(media, Animation) else media
+        self._sizes.append(about.width * about.height)
         if isinstance(media, Animation):
             if params.icc == "srgb" or params.background:
                 name = "--icc srgb" if params.icc == "srgb" else "--background"
@@ -162,29 +192,70 @@ class Upscale(PictureTask):
         module, _, function = spec.engine.partition(":")
         e = self.execution
 
-        blend = _params(item).denoise if spec.blend else None
-
         def load() -> "Upscaler":
             begin = time.perf_counter()
             self.store.pull(spec)
             loader: Callable[..., Upscaler] = getattr(import_module(module), function)
+            blend = _params(item).denoise if spec.blend else None
             weights = Weights(self.store.files(spec), blend, partial(self.store.keep, spec))
             net = loader(weights, self._device, self._dtype, self._threads, e.exact)
             self.load_seconds += time.perf_counter() - begin
             return net
 
-        key = (spec.sha256, blend, self._dtype)
-        with self.cache.use(key, self._device, load, spec.size) as net:
+        with self.cache.use(self._key(item), self._device, load, spec.size) as net:
             yield net
 
-    def compute(self, batch: list[tuple[Item, Decoded]], emit: Emit) -> list["Result | Written"]:
-        results: list[Result | Written] = []
-        for item, decoded in batch:
-            with self._net(item) as net:
-                self._check_dtype(item, decoded, net)
-                result = self._upscale(item, decoded.media, net, emit)
-                results.append(self.finish(item, result, decoded.file))
+    def _key(self, item: Item) -> Hashable:
+        """Equal for items of one net."""
+        assert item.recipe is not None
+        spec = item.recipe.models["upscaler"]
+        return spec.sha256, _params(item).denoise if spec.blend else None, self._dtype
+
+    def compute(
+        self, batch: list[tuple[Item, Decoded]], emit: Emit
+    ) -> list["Result | Written | ItemError"]:
+        results: list[Result | Written | ItemError] = []
+
+        def share(done: float) -> None:
+            emit((len(results) + done) / len(batch))
+
+        for _, same in groupby(batch, lambda work: self._key(work[0])):
+            works = list(same)
+            with self._net(works[0][0]) as net, self._together(net) as together:
+                begun = []  # all, before the first is asked for: so that they can go together
+                for item, decoded in works:
+                    self._check_dtype(item, decoded, net)
+                    begun.append(_attempt(partial(self._upscale, item, decoded, together, share)))
+                for (item, decoded), result in zip(works, begun, strict=True):
+                    if isinstance(result, ItemError):
+                        results.append(result)
+                        continue
+                    held = sum(r.nbytes for r in results if not isinstance(r, ItemError))
+                    finish = partial(self._finish, item, result, decoded.file, held)
+                    results.append(_attempt(finish))
         return results
+
+    @contextmanager
+    def _together(self, net: "Upscaler") -> Iterator["Together"]:
+        """The net with as much at once as suits the device."""
+        free = device.free_memory(self._device)
+        told = max(self._tile, net.smallest_tile) if self._tile else None
+        self._used_tile = told or net.auto_tile(free)
+        self._smallest_tile = net.smallest_tile
+        self._dtype_used = net.dtype  # not every net can do every type
+        together = net.together(self._used_tile, net.auto_room(free, self._tiles))
+        try:
+            yield together
+        finally:
+            self._used_tiles = together.flow.largest
+
+    def _finish(self, item: Item, result: "Result", file: Path, held: int) -> "Result | Written":
+        """In memory, if there is room beside `held` bytes of others' results; else in its file."""
+        from mediakit.media.pictures import HELD
+
+        if held + result.nbytes > HELD:
+            return self._write(item, result, file)
+        return self.finish(item, result, file)
 
     def _check_dtype(self, item: Item, decoded: Decoded, net: "Upscaler") -> None:
         told = self.execution.dtype
@@ -196,20 +267,15 @@ class Upscale(PictureTask):
         if text not in decoded.warnings:  # a second try, with less memory
             decoded.warnings.append(text)
 
-    def _upscale(
-        self, item: Item, media: "Picture | Animation", net: "Upscaler", emit: Emit
-    ) -> "Result":
+    def _upscale(self, item: Item, decoded: Decoded, together: "Together", emit: Emit) -> "Result":
         from mediakit.media.enlarge import Net, enlarge, enlarge_frames
         from mediakit.media.pictures import Animation, Result, background
 
-        params = _params(item)
+        params, media = _params(item), decoded.media
         about = media.about if isinstance(media, Animation) else media
-        size = _size(item, about, net.scale)
-        told = max(self._tile, net.smallest_tile) if self._tile else None
-        self._used_tile = told or net.auto_tile(device.free_memory(self._device))
-        self._smallest_tile, self._side = net.smallest_tile, max(about.width, about.height)
-        self._dtype_used = net.dtype  # not every net can do every type
-        through = Net(net.scale, lambda pixels: net.strips(pixels, self._used_tile, emit))
+        size = _size(item, about, together.scale)
+        self._side = max(about.width, about.height)
+        through = Net(together.scale, lambda pixels: together.strips(pixels, emit))
         if isinstance(media, Animation):
             rows = enlarge_frames(through, media.frames(), media.count, size, media.channels)
         else:
@@ -221,12 +287,27 @@ class Upscale(PictureTask):
     def step_down(self) -> str | None:
         if self.execution.exact:  # other tiles, other bytes
             return None
+        if self._used_tiles > 1:
+            self._tiles = self._used_tiles // 2
+            return f"tiles at once: {self._tiles}"
         largest = min(self._used_tile, self._side)
         tile = max(largest // 2, self._smallest_tile)
         if tile >= largest:
             return None
         self._tile = tile
         return f"tile {tile}"
+
+
+T = TypeVar("T")
+
+
+def _attempt(make: Callable[[], T]) -> T | ItemError:
+    """What is made; or what is wrong with it, without the frames and all that they hold."""
+    try:
+        return make()
+    except ItemError as e:
+        code, message = e.code, e.message
+    return ItemError(code, message)
 
 
 def _params(item: Item) -> UpscaleParams:

@@ -264,8 +264,9 @@ def test_bad_rows_cost_only_themselves(put: Any, mediakit: Any) -> None:
     expected = ["bad_row"] * len(codes)
     expected[6], expected[7] = "unknown_model", "usage"
     assert codes == expected
-    assert "a.png: scal: there is no such option [bad_row]" in result.stderr
-    assert "standard input:17: not JSON" in result.stderr
+    said = "standard input line 2: a.png: scal: there is no such option [bad_row]"
+    assert said in result.stderr
+    assert "standard input line 17: not JSON" in result.stderr
 
 
 def test_a_list_that_can_not_be_read_is_a_usage_error(put: Any, mediakit: Any) -> None:
@@ -277,6 +278,22 @@ def test_a_list_that_can_not_be_read_is_a_usage_error(put: Any, mediakit: Any) -
         assert mediakit("upscale", "--from", name, "-o", "o", status=2).errors == [code], name
     Path("d.txt").mkdir()
     assert mediakit("upscale", "--from", "d.txt", "-o", "o", status=2).errors == ["not_a_file"]
+
+
+def test_an_error_of_a_row_names_its_list_and_line(put: Any, mediakit: Any) -> None:
+    put("a.png", "b.png")
+    Path("photos.csv").write_text(
+        "input,scale,model,background\na.png,2,,\nb.png,99,,\nb.png,,nope,\na.png,,,mud\n"
+    )
+    Path("photos.jsonl").write_text('\n\n{"input": "a.png", "scale": "big"}\n')
+    command = ("upscale", "-o", "out", "--dry-run", "--from")
+    stderr = mediakit(*command, "photos.csv", status=1).stderr
+    assert "photos.csv line 3: b.png: scale: " in stderr
+    assert "photos.csv line 4: b.png: " in stderr
+    assert "photos.csv line 5: a.png: " in stderr
+    assert "line 2" not in stderr
+    stderr = mediakit(*command, "photos.jsonl", status=1).stderr
+    assert "photos.jsonl line 3: a.png: scale: " in stderr
 
 
 def test_bad_csv_lines(put: Any, plan: Plan) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 torch = pytest.importorskip("torch")
-from PIL import Image  # noqa: E402
+from PIL import Image, ImageChops  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact  # noqa: E402
 
@@ -155,6 +155,70 @@ def test_the_real_thing_in_a_process_of_its_own(put: Any, mediakit: Any) -> None
     second = mediakit("upscale", "p", "-o", "out", "--preset", "./again.yaml", "--json")
     assert second.records[0]["status"] == "skipped"
     assert json.loads(first.stdout)["artifacts"] == second.records[0]["artifacts"]
+
+
+@pytest.fixture
+def batched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU takes batches of tiles and of pictures, as a GPU does."""
+    monkeypatch.setattr("mediakit.engines.upscaler.BATCHED", ("cpu",))
+    monkeypatch.setattr("mediakit.tasks.upscale.BATCHED", ("cpu",))
+
+
+def near(first: str, second: str) -> bool:
+    """The same to one level."""
+    with Image.open(first) as a, Image.open(second) as b:
+        difference = ImageChops.difference(a.convert("RGB"), b.convert("RGB"))
+        return a.size == b.size and max(high for _, high in difference.getextrema()) <= 1
+
+
+def test_pictures_computed_together_are_those_computed_alone(
+    upscale: Any, request: pytest.FixtureRequest
+) -> None:
+    photos("p/a.png", "p/b.png", "p/c.png", "p/d.png")
+    Image.new("RGBA", (90, 70), (255, 0, 0, 128)).save("p/e.png")  # through the net as RGB
+    options = ("--tile", "64", "--scale", "3", "--json")
+    alone = upscale("p", "-o", "alone", *options).records
+    assert [r["execution"]["batch"] for r in alone] == [1] * 5
+    request.getfixturevalue("batched")
+    together = upscale("p", "-o", "together", *options).records
+    assert max(r["execution"]["batch"] for r in together) > 6  # tiles; a picture has 6
+    for a, b in zip(alone, together, strict=True):
+        assert near(a["outputs"][0], b["outputs"][0])
+    request.getfixturevalue("nothing_held")
+    for record in upscale("p", "-o", "written", *options).records:
+        name = record["outputs"][0]
+        assert pixels(name) == pixels(name.replace("written", "together"))
+
+
+def test_one_picture_of_a_batch_that_can_not_be_costs_no_other(upscale: Any, batched: None) -> None:
+    photos("p/a.png", "p/b.png", "p/c.png")
+    Image.new("RGB", (1, 3), (9, 9, 9)).save("p/b.png")
+    result = upscale("p", "-o", "out", "--width", "600", "--json", status=1)
+    assert [r["status"] for r in result.records] == ["done", "failed", "done"]
+    assert result.records[1]["error"]["code"] == "too_large"
+    assert not Path("out/b.png").exists()
+
+
+def test_too_little_memory_halves_the_pictures_then_the_tiles(
+    upscale: Any, batched: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real allocation that no machine grants, beside each batch of more than one tile."""
+    from mediakit.engines.copies import Copies
+
+    up = Copies.up
+
+    def starved(self: Copies, parts: list[Any]) -> Any:
+        torch.empty(2**50 if len(parts) > 1 else 1, dtype=torch.uint8)
+        return up(self, parts)
+
+    monkeypatch.setattr(Copies, "up", starved)
+    photos("p/a.png", "p/b.png", "p/c.png", "p/d.png")
+    records = upscale("p", "-o", "out", "--tile", "64", "--json").records
+    thens = [[attempt["then"] for attempt in r["attempts"]] for r in records]
+    assert thens[0][-2:] == ["tiles at once: 2", "tiles at once: 1"]
+    assert "batch of 2" in thens[0] or "batch of 1" in thens[0]
+    assert {r["execution"]["batch"] for r in records} == {1}
+    assert {r["execution"]["tile"] for r in records} == {64}
 
 
 FORMATS = ["png", "jpg", "tiff", "bmp", "webp", "avif", "gif"]

@@ -78,6 +78,48 @@ def test_smaller_tiles_begin_below_the_picture(nets: dict[str, str]) -> None:
     assert small.task.step_down() is None
 
 
+@pytest.fixture
+def batched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU takes batches, as a GPU does."""
+    for module in ("engines", "tasks"):
+        name = {"engines": "upscaler", "tasks": "upscale"}[module]
+        monkeypatch.setattr(f"mediakit.{module}.{name}.BATCHED", ("cpu",))
+
+
+def test_a_batch_of_tiles_is_halved_before_the_tile(nets: dict[str, str], batched: None) -> None:
+    used = begun(nets["Compact"], tile=100)
+    used(400)
+    assert (used.task.used()["batch"], used.task.used()["tile"]) == (16, 100)
+    for tiles in (8, 4, 2, 1):
+        assert used.task.step_down() == f"tiles at once: {tiles}"
+        used(400)
+        assert used.task.used()["batch"] == tiles
+    assert used.task.step_down() == "tile 64"
+    exact = begun(nets["Compact"], exact=True)
+    exact(400)
+    assert (exact.task.used()["batch"], exact.task.batch_size) == (1, 1)
+
+
+def test_how_many_pictures_follows_their_size(nets: dict[str, str], batched: None) -> None:
+    used = begun(nets["Compact"])
+    assert used.task.batch_size == 32
+    used.task._sizes.append(128 * 1024)
+    assert used.task.batch_size == 8
+    used.task._sizes.append(10**9)
+    assert used.task.batch_size == 1
+    used.task._sizes.clear()
+    used.task.batch_size = 3  # the runner, out of memory
+    assert used.task.batch_size == 3
+    assert begun(nets["Compact"], exact=True).task.batch_size == 1
+
+
+def test_without_a_gpu_one_picture_at_a_time(nets: dict[str, str]) -> None:
+    used = begun(nets["Compact"])
+    assert used.task.batch_size == 1
+    used(300)
+    assert used.task.used()["batch"] == 1
+
+
 def test_exact_does_not_step_down_to_other_bytes(nets: dict[str, str]) -> None:
     used = begun(nets["Compact"], exact=True)
     used(300)

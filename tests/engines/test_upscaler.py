@@ -16,7 +16,8 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from spandrel.architectures.LaMa import LaMa
 
 from mediakit.engines.faults import meaning
-from mediakit.engines.tiling import axis, run_tiled
+from mediakit.engines.flow import Room
+from mediakit.engines.tiling import axis, run_tiled, tiles
 from mediakit.engines.upscaler import Upscaler, load
 from mediakit.errors import ItemError, OutOfMemory, PlaceError, Stopped, UserError
 
@@ -253,6 +254,114 @@ class TestPixels:
         assert sum(len(strip) for strip in small.strips(scene(200, 20), 64)) == 800
 
 
+def fragile(most: float, over: float) -> Compact:
+    """Bright pixels (past 0.13) overflow a type whose largest is a little over 1.1 * `most`."""
+    net = compact(num_feat=3, num_conv=0)
+    with torch.no_grad():
+        for part in net.body:
+            if isinstance(part, torch.nn.Conv2d):
+                part.weight.zero_()
+                part.bias.zero_()
+        for channel in range(3):
+            net.body[0].weight[channel, channel, 1, 1] = most
+            net.body[0].bias[channel] = most
+            net.body[2].weight[channel * 16, channel, 1, 1] = over
+    return net
+
+
+class TestBatches:
+    """On the CPU, by the same way as on a GPU but for the copies."""
+
+    @pytest.fixture(autouse=True)
+    def batched(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mediakit.engines.upscaler.BATCHED", ("cpu",))
+
+    @pytest.fixture
+    def net(self, batched: None, tmp_path: Path) -> Upscaler:
+        save_file(compact().state_dict(), tmp_path / "small.safetensors")
+        return opened(tmp_path / "small.safetensors")
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_pictures_go_together_and_come_out_apart(self, net: Upscaler, dtype: type) -> None:
+        wide = 257 if dtype is np.uint16 else 1
+        shapes = [(100, 100), (100, 100), (64, 64), (30, 40), (64, 64)]
+        pictures = [
+            np.roll(scene(*shape).astype(dtype) * wide, 31 * i) for i, shape in enumerate(shapes)
+        ]
+        sizes: list[int] = []
+        net._net.model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+        alone = [net.upscale(picture, 64) for picture in pictures]
+        assert set(sizes) == {1}
+        sizes.clear()
+        together = net.together(64, Room(8, 8 * 64 * 64))
+        strips = [together.strips(picture) for picture in pictures]
+        for one, expected in zip(strips, alone, strict=True):
+            made = np.concatenate(list(one))
+            assert made.dtype == dtype
+            assert np.abs(made.astype(int) - expected).max() <= wide
+        assert together.flow.largest == 8 == max(sizes)
+        # 9 + 9 tiles of one kind, 2 of another, 1 of a third, in powers of two
+        assert sorted(sizes) == [1, 2, 2, 8, 8]
+        assert together.flow._jobs == [] and not together.flow._flights
+
+    def test_only_as_much_as_there_is_room_for(self, net: Upscaler) -> None:
+        sizes: list[int] = []
+        net._net.model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+        for room, most in ((Room(8, 3 * 64 * 64), 2), (Room(4, 10**9), 4), (Room(8, 0), 1)):
+            sizes.clear()
+            list(net.together(64, room).strips(scene(180, 180)))
+            assert max(sizes) == most
+        tile = net.auto_tile(2**26)
+        assert net.auto_room(2**26) == Room(64, tile**2)
+        assert net.auto_room(2**26, 4) == Room(4, tile**2)
+
+    def test_exact_and_a_cpu_have_no_batches(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save_file(compact().state_dict(), tmp_path / "a.safetensors")
+        assert opened(tmp_path / "a.safetensors", exact=True).auto_room(2**40) == Room(1, 0)
+        monkeypatch.setattr("mediakit.engines.upscaler.BATCHED", ("cuda",))
+        assert opened(tmp_path / "a.safetensors").auto_room(2**40) == Room(1, 0)
+
+    def test_one_that_gives_no_numbers_costs_no_other(self, tmp_path: Path) -> None:
+        save_file(fragile(3e38, 2.0**-120).state_dict(), tmp_path / "a.safetensors")
+        net = opened(tmp_path / "a.safetensors")
+        dark = scene(64, 64) // 10
+        bright = dark + 200
+        together = net.together(64, Room(4, 10**6))
+        first, bad, last = (together.strips(picture) for picture in (dark, bright, dark + 1))
+        assert (next(first) == net.upscale(dark, 64)).all()
+        with pytest.raises(ItemError, match="no numbers"):
+            next(bad)
+        assert (next(last) == net.upscale(dark + 1, 64)).all()
+        assert together.flow.largest == 2
+
+    def test_only_what_overflowed_is_done_again_in_float32(self, tmp_path: Path) -> None:
+        save_file(fragile(40_000.0, 2.0**-17).state_dict(), tmp_path / "a.safetensors")
+        half = opened(tmp_path / "a.safetensors", dtype="float16")
+        seen: list[tuple[int, torch.dtype]] = []
+        half._net.model.register_forward_pre_hook(
+            lambda _, given: seen.append((len(given[0]), given[0].dtype))
+        )
+        dark, bright = scene(64, 64) // 10, scene(64, 64) // 4 + 180
+        together = half.together(64, Room(4, 10**6))
+        strips = [together.strips(picture) for picture in (dark, bright, dark, dark)]
+        made = [np.concatenate(list(one)) for one in strips]
+        assert seen == [(4, torch.float16), (1, torch.float32)]
+        assert half._net.dtype == torch.float16
+        exact = opened(tmp_path / "a.safetensors")
+        assert (made[1] == exact.upscale(bright, 64)).all()
+        assert (made[0] == made[2]).all() and (made[0] == made[3]).all()
+
+    def test_a_picture_given_up_leaves_the_others(self, net: Upscaler) -> None:
+        together = net.together(64, Room(4, 10**6))
+        first, second = (together.strips(scene(150, 90)) for _ in range(2))
+        next(first)
+        first.close()
+        assert (np.concatenate(list(second)).shape) == (600, 360, 3)
+        assert together.flow._jobs == []
+
+
 class TestMemory:
     def test_tile_follows_the_free_memory(self, small: Upscaler) -> None:
         tiles = [small.auto_tile(free) for free in (0, 2**22, 2**24, 2**26, 2**40)]
@@ -328,7 +437,8 @@ class TestTiling:
 
     def test_a_net_that_copies_gives_the_picture_back(self) -> None:
         pixels = scene(130, 170)
-        made = run_tiled(pixels, axis(130, 50, 16), axis(170, 64, 16), 1, lambda part: part.copy())
+        axes = axis(130, 50, 16), axis(170, 64, 16)
+        made = run_tiled(*axes, 1, (part.copy() for part in tiles(pixels, *axes)))
         assert (made == pixels).all()
 
     def test_a_step_between_tiles_is_spread_over_the_ramp(self) -> None:
@@ -339,7 +449,8 @@ class TestTiling:
             return np.full((part.shape[0] * 2, part.shape[1] * 2, 3), next(values) * 1, np.uint8)
 
         pixels = np.zeros((60, 200, 3), np.uint8)
-        made = run_tiled(pixels, axis(60, 80, 32), axis(200, 80, 32), 2, flat).astype(int)
+        axes = axis(60, 80, 32), axis(200, 80, 32)
+        made = run_tiled(*axes, 2, map(flat, tiles(pixels, *axes))).astype(int)
         assert made.shape == (120, 400, 3)
         assert np.abs(np.diff(made, axis=1)).max() <= 1
         assert made[0, 0, 0] == 100 and made[0, -1, 0] == 103
