@@ -37,12 +37,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", action="append", choices=SUBJECTS, help="measure only this")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows only that it runs")
     parser.add_argument("--pairs", type=int, help="pairs of runs a row, instead of its own number")
+    parser.add_argument("--prompts", type=int, help="prompts a row of diffusion takes at most")
     parser.add_argument("--out", type=Path, default=ROOT / "bench-results")
     options = parser.parse_args(arguments)
     report: dict[str, Any] = {"machine": machine(), "quick": options.quick, "rows": []}
     for subject in options.only or SUBJECTS:
         with tempfile.TemporaryDirectory(prefix="mediakit-bench-") as folder:
-            place = Place(Path(folder), options.quick)
+            place = Place(Path(folder), options.quick, options.prompts)
             report["rows"] += measure(subject, place, options.pairs)
     report["machine"]["load after"] = os.getloadavg()
     print(table(report["rows"]))

@@ -45,9 +45,9 @@ class Case:
 
 CASES = (
     Case("diffusion starter", "starter", 32, 25, 1.05),
-    Case("diffusion 60M", "sd1_shaped", 4, 4, 1.05),
+    Case("diffusion 60M", "sd1_shaped", 32, 4, 1.05),
     Case("diffusion starter unguided", "starter", 32, 25, 1.8, guidance=1),
-    Case("diffusion 60M unguided", "sd1_shaped", 4, 4, 1.8, guidance=1),
+    Case("diffusion 60M unguided", "sd1_shaped", 32, 4, 1.8, guidance=1),
     Case("diffusion first picture", "starter", 1, 25, 1, seeds=("1",), pairs=5),
 )
 
@@ -64,7 +64,7 @@ class _Run:
         self.folder = place.folder / case.name.replace(" ", "-")
         self.ours, self.theirs = self.folder / "ours", self.folder / "theirs"
         self.prompts, self.net = self.folder / "prompts.txt", self.folder / "net"
-        self.lines = place.count(case.prompts, 1)
+        self.lines = min(place.count(case.prompts, 1), place.prompts or case.prompts)
         self.seeds = case.seeds[: place.count(2, 1)]
         self.steps, self.pairs = place.count(case.steps, 2), place.count(case.pairs, 1)
         # of tiny sizes the tests have one, and the starter model is not always there

@@ -70,10 +70,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a benchmark may write, and whether it should only show that it works."""
+    """Where a benchmark may write, and whether it should only show that it works.
+
+    `prompts`: how many prompts a row of pictures may take; None: its own number.
+    """
 
     folder: Path
     quick: bool
+    prompts: int | None = None
 
     def count(self, full: int, quick: int) -> int:
         return quick if self.quick else full

@@ -168,11 +168,12 @@ def test_generating_is_compared_over_enough_pictures(tmp_path: Path) -> None:
     said = json.loads(found.stdout)
     assert said["torch"] is False  # the measuring process stays small
     assert said["prompts"] == 32
+    assert said["bounded"] == ["6", "6", "6", "6", "1"]
     assert said["rows"] == {
         "diffusion starter": [1.05, True, "64 of 25 steps, mediakit generate"],
-        "diffusion 60M": [1.05, True, "8 of 4 steps, mediakit generate"],
+        "diffusion 60M": [1.05, True, "64 of 4 steps, mediakit generate"],
         "diffusion starter unguided": [1.8, True, "64 of 25 steps, mediakit generate, guidance 1"],
-        "diffusion 60M unguided": [1.8, True, "8 of 4 steps, mediakit generate, guidance 1"],
+        "diffusion 60M unguided": [1.8, True, "64 of 4 steps, mediakit generate, guidance 1"],
         "diffusion first picture": [1, False, "1 of 25 steps, mediakit generate"],
     }
 
@@ -184,7 +185,9 @@ from benchmarks.diffusion import prompts, rows
 from benchmarks.measure import Place
 
 found = {r.name: [r.goal, r.at_least, r.first.what] for r in rows(Place(Path(sys.argv[1]), False))}
-said = {"rows": found, "prompts": len(set(prompts())), "torch": "torch" in sys.modules}
+bounded = [r.first.what.split()[0] for r in rows(Place(Path(sys.argv[1]), False, prompts=3))]
+said = {"rows": found, "bounded": bounded, "prompts": len(set(prompts()))}
+said["torch"] = "torch" in sys.modules
 json.dump(said, sys.stdout)
 """
 

@@ -28,9 +28,9 @@ from mediakit.models.spec import ModelSpec, fill_in
 from mediakit.params import Batch, Params, fault
 
 # Params that name models; what a row names so is only its item's fault.
-MODEL_FIELDS = {"model", "vae", "lora", "embedding"}
+MODEL_FIELDS = {"model", "vae", "components", "lora", "embedding"}
 # Params that name files whose digests count, not their names
-DIGESTED = {"model", "vae", "mask"}
+DIGESTED = {"model", "vae", "components", "mask"}
 # Recipes kept, one for each kind of row.
 RECIPES = 10_000
 # Before the keys of items in error, which no name of an output can be: those are normalised.
@@ -87,7 +87,7 @@ class Planner:
         task, params = self.job.task, self._own(row)
         given = tuple(f for f in task.Params.model_fields if f in self.job.given or f in row)
         names = {} if bare else task.model_names(params)
-        models = {role: self._find(name, _kind(role)) for role, name in names.items()}
+        models = {role: self._find(name, kind_of(role)) for role, name in names.items()}
         for spec in reversed(models.values()):  # what a LoRA needs comes before its model's own
             spec.check_task(task.name)
             params = fill_in(params, task.name, spec)
@@ -100,7 +100,10 @@ class Planner:
         said = {
             "task": task.name,
             "result_version": task.result_version,
-            "params": params.model_dump(mode="json", exclude=DIGESTED),
+            "params": {
+                **params.model_dump(mode="json", exclude=DIGESTED),
+                **task.without_paths(params),
+            },
             "models": {role: spec.sha256 for role, spec in models.items()},
         }
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
@@ -297,10 +300,10 @@ def _in_error(source: Source, recipe: Recipe | MediakitError | None, error: Medi
     return Item(f"{NAMELESS}{source.path}{row}", source, None, known, error)
 
 
-def _kind(role: str) -> str:
+def kind_of(role: str) -> str:
     """What a model must be to take a role: "lora2" is a lora."""
     kind = role.rstrip("0123456789")
-    return kind if kind in ("lora", "embedding", "vae") else "model"
+    return kind if kind in ("lora", "embedding", "vae", "components") else "model"
 
 
 def _item_error(source: Source, error: MediakitError) -> ItemError:

@@ -16,7 +16,15 @@ from mediakit.media.remembered import read_notes
 from mediakit.prompts.syntax import settled
 
 SUFFIXES = (*READABLE, ".jsonl")
-NAMES = ("model", "vae", "lora", "embedding", "mask", "wildcards")  # params that name files
+NAMES = (
+    "model",
+    "vae",
+    "components",
+    "lora",
+    "embedding",
+    "mask",
+    "wildcards",
+)  # params that name files
 FORMATS = ("jpg", "webp", "avif", "tiff", "bmp", "gif", "jxl")
 
 

@@ -98,6 +98,12 @@ class Task(ABC):
         return params
 
     @classmethod
+    def without_paths(cls, params: Any) -> Mapping[str, Any]:
+        """What fingerprints hold in place of Params that name models' files and say more beside:
+        field -> value; the files' digests count anyway."""
+        return {}
+
+    @classmethod
     def check_output(cls, name: str, params: Any) -> None:
         """UserError if an output of that name can't be what the Params ask for."""
         return

@@ -57,6 +57,15 @@ class MaskFolder:
             f"{show(stem)}_mask.png",
         )
 
+    def masks_another(self, relative: str, path: str) -> bool:
+        """Whether the picture at `path` is a mask itself: that of one beside it."""
+        below, name = os.path.split(relative)
+        folder = os.path.join(self.root, below)
+        if not is_mask(name) or not _same(folder, os.path.dirname(path) or "."):
+            return False
+        bare = _key(_MARK.sub("", os.path.splitext(name)[0]))
+        return any(not is_mask(other) for other in self._list(folder).get(bare, ()))
+
     def _list(self, folder: str) -> dict[str, list[str]]:
         """Names of pictures by all that they may be the mask of."""
         known = self._folders.get(folder)

@@ -19,16 +19,12 @@ _RAW_EXIF = "Raw profile type exif"
 _HEAD = 64
 
 
-def read_parameters(source: Path | bytes) -> str | None:
-    """The `parameters` text of A1111 in a PNG, JPEG, WebP, AVIF, JPEG XL or TIFF file; else None.
-
-    ItemError missing_file or unreadable; a damaged file is one without the text.
-    """
-    return read_notes(source).get("parameters")
-
-
 def read_notes(source: Path | bytes) -> dict[str, str]:
-    """What mediakit (under "mediakit") and A1111 ("parameters") wrote, as far as it is there."""
+    """What mediakit (under "mediakit") and A1111 ("parameters") wrote into a PNG, JPEG, WebP, AVIF,
+    JPEG XL or TIFF file, as far as it is there.
+
+    ItemError missing_file or unreadable; a damaged file is one without text.
+    """
     if isinstance(source, bytes):
         return _notes(io.BytesIO(source))
     try:

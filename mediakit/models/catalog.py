@@ -122,7 +122,8 @@ def find(
     """The model that `model` names: a catalog name, or weights: a path (of a folder of diffusers
     or a Whisper model of CTranslate2 too), an address at the hub (hf:org/repository@revision/file,
     or without the file the whole repository; @main may be left out), or https. `engine` loads
-    files; `kind` is what a catalog entry must be (model, lora, embedding, vae; None: any).
+    files; `kind` is what a catalog entry must be (model, lora, embedding, vae; None: any;
+    components: a model of which a folder need not hold all).
 
     Digests of the user's files are remembered in the folder `stamps`, by default the model
     cache's. UserError: unknown_model; bad_weights for an ncnn file without its other half;
@@ -133,7 +134,7 @@ def find(
     for spec in entries.values():
         if model in (spec.name, *spec.aliases):
             if kind:
-                spec.check_kind(kind)
+                spec.check_kind("model" if kind == "components" else kind)
             return spec
     if re.fullmatch(r"hf:[\w.-]+/[\w.-]+(@[\w.-]+)?/?", model):
         return given.repository(model.rstrip("/"), engine)
@@ -141,7 +142,7 @@ def find(
         return given.address(model, engine)
     path = Path(model).expanduser()
     if _is(path.is_dir):
-        return given.folder(model, path, engine, stamps)
+        return given.folder(model, path, engine, stamps, lending=kind == "components")
     if "/" in model or os.sep in model or path.suffix.lower() in WEIGHTS or _is(path.is_file):
         return given.file(model, path, engine, stamps)
     close = difflib.get_close_matches(model.casefold(), entries, n=3, cutoff=0.5)

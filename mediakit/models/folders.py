@@ -50,16 +50,18 @@ class _Set:
     files: tuple[str, ...]
 
 
-def read_folder(folder: Path) -> Layout:
+def read_folder(folder: Path, lending: bool = False) -> Layout:
     """The model in a folder of diffusers, or one component of it (such as a VAE).
 
+    `lending`: it lends components to another model, and need not have all of its own.
     fp32 where it is there, else the variant that is. UserError: unknown_model for a folder that
     is neither; bad_weights for a damaged index; missing_component. OSError if it can't be read.
     """
     if (folder / PIPELINE).is_file():
         found = (path.relative_to(folder) for path in folder.glob("*/*") if path.is_file())
         names = [path.as_posix() for path in found]
-        return pipeline(names, (folder / PIPELINE).read_bytes(), show(folder))
+        index = (folder / PIPELINE).read_bytes()
+        return pipeline(names, index, show(folder), lending=lending)
     if (folder / COMPONENT).is_file() and (layout := component(os.listdir(folder))):
         return layout
     raise UserError(
@@ -71,17 +73,25 @@ def read_folder(folder: Path) -> Layout:
     )
 
 
-def pipeline(names: Collection[str], index: bytes, where: str, prefer: str = "") -> Layout:
+def pipeline(
+    names: Collection[str], index: bytes, where: str, prefer: str = "", lending: bool = False
+) -> Layout:
     """The model that `names` and the content of its model_index.json are.
 
-    `prefer`: the variant wanted where there is one. `where`: how messages call it. UserError
-    bad_weights for an index that is none, missing_component.
+    `prefer`: the variant wanted where there is one. `where`: how messages call it. `lending`: what
+    is not there is not missed. UserError bad_weights for an index that is none, missing_component.
     """
     classes = _components(index, where)
     inside = {name: _inside(names, name) for name in classes}
     weighty = [name for name, said in classes.items() if not _WITHOUT_WEIGHTS.search(said)]
     sets = {name: _sets(inside[name]) for name in weighty}
-    _check_complete(where, inside, sets)
+    if lending:
+        classes = {
+            n: said for n, said in classes.items() if inside[n] and (n not in sets or sets[n])
+        }
+        sets = {name: group for name, group in sets.items() if group}
+    else:
+        _check_complete(where, inside, sets)
     variants = sorted({s.variant for group in sets.values() for s in group}, key=_fp16_first)
     for wanted in (prefer, "", *variants):
         chosen = {name: _best(group, wanted) for name, group in sets.items()}

@@ -105,7 +105,9 @@ def file(model: str, path: Path, engine: str, stamps: Path | None) -> ModelSpec:
     )
 
 
-def folder(model: str, path: Path, engine: str, stamps: Path | None) -> ModelSpec:
+def folder(
+    model: str, path: Path, engine: str, stamps: Path | None, lending: bool = False
+) -> ModelSpec:
     """A folder of the user's: what it holds says what it is for, whatever `engine` is wanted."""
     try:
         spoken = whisper.choose(
@@ -114,7 +116,7 @@ def folder(model: str, path: Path, engine: str, stamps: Path | None) -> ModelSpe
             show(model),
             engine == WHISPER_ENGINE,
         )
-        names = spoken or read_folder(path).files
+        names = spoken or read_folder(path, lending).files
         entries = tuple(_file(path / name, stamps, name) for name in names)
     except OSError as error:
         raise UserError(

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from mediakit.errors import ItemError, UserError, show
+from mediakit.errors import ItemError, show
 
 _BOM = b"\xef\xbb\xbf"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 LONGEST = 1 << 20  # bytes of a line
 
 
@@ -35,18 +33,6 @@ def listed(lines: Iterable[bytes], origin: str) -> Iterator[Listed]:
             continue
         if text and not text.startswith("#"):
             yield Listed(text[1:] if text.startswith("\\#") else text, where)
-
-
-def read_list(path: Path) -> list[Listed]:
-    """The prompts of a file. UserError if it can't be read, or is UTF-16."""
-    try:
-        data = path.read_bytes()
-    except OSError as e:
-        code = "missing_file" if isinstance(e, FileNotFoundError) else "unreadable"
-        raise UserError(code, f"--from {show(path)}: {e.strerror}") from None
-    if data.startswith(_UTF16):
-        raise UserError("usage", f"--from {show(path)} is UTF-16; save it as UTF-8")
-    return list(listed(data.split(b"\n"), str(path)))
 
 
 def _text(line: bytes) -> str:

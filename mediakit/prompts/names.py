@@ -1,6 +1,5 @@
 """What a picture is called by its prompt, on any file system."""
 
-import hashlib
 import re
 import unicodedata
 
@@ -23,19 +22,6 @@ def slug(prompt: str) -> str:
     text = unicodedata.normalize("NFC", text)  # lower() takes some letters apart
     kept = "".join(c if _is_kept(c) else " " for c in text.replace("'", "").replace("’", ""))
     return _cut("-".join(kept.split())) or EMPTY
-
-
-def stem(prompt: str, seed: int, digest: str = "") -> str:
-    """`a-large-red-star_1234`, or with six digits of `digest` after it.
-
-    Without one, a slug that does not say all of the prompt gets a hash of the prompt: two prompts
-    never share a name because of their length, capitals or commas, and a name does not depend
-    on what else is in the batch.
-    """
-    name = slug(prompt)
-    if not digest and name.replace("-", " ") != prompt:
-        digest = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{name}_{seed}" + (f"_{digest[:6]}" if digest else "")
 
 
 def _words(prompt: str) -> str:

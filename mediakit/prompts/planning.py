@@ -15,7 +15,6 @@ class Wanted:
 
     prompt: str
     seed: int
-    template: str  # the prompt as it was written
 
 
 class Planner:
@@ -50,7 +49,7 @@ class Planner:
                     return
                 left = left and left - 1
                 chosen = text if self._combinations else self._alternatives.choose(text, seed)
-                yield Wanted(chosen, seed, prompt)
+                yield Wanted(chosen, seed)
 
     def _taken(self, text: str, seeds: Seeds, images: int) -> int:
         if seeds != DERIVED:

@@ -99,6 +99,11 @@ class DiffusionParams(PictureOutput):
         "May be given several times.",
     )
     vae: str | None = option(None, "Another VAE than the model's, by path, name or hf:.")
+    components: str | None = option(
+        None,
+        "A diffusers folder, by path, name or hf:, that lends what a single file lacks: many of "
+        "FLUX.1 hold the transformer only. Its own transformer need not be there.",
+    )
     combinations: bool = option(
         False, "Make every combination of the {alternatives} instead of one by the seed."
     )

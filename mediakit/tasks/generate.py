@@ -1,17 +1,19 @@
 """generate: prompts in, pictures out, by a diffusion model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediakit.batch.item import Decoded, Item, Source
-from mediakit.errors import UserError
 from mediakit.params import option
 from mediakit.prompts.names import slug
-from mediakit.tasks.diffusion import Asked, DiffusionTask, params_of, size_of
+from mediakit.tasks.diffusion import DiffusionTask
 from mediakit.tasks.diffusion_options import DiffusionExecution, DiffusionParams
+from mediakit.tasks.diffusion_request import Asked, params_of
+from mediakit.tasks.diffusion_values import rounded, unsaid_size
 
 if TYPE_CHECKING:
+    from mediakit.engines.diffusion.probe import Model
     from mediakit.media.pictures import Picture
 
 
@@ -49,21 +51,26 @@ class Generate(DiffusionTask):
         return source.path
 
     @classmethod
-    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
-        super().check_useful(told, outputs)
+    def useless(
+        cls, told: Mapping[str, Any], values: Mapping[str, Any] | None
+    ) -> Iterator[tuple[str, str]]:
         for name in ("max_pixels", "background", "icc"):
             if name in told:
-                raise UserError(
-                    "useless_option",
-                    f"--{name.replace('_', '-')} does nothing for generated pictures; leave it out",
-                )
+                yield name, "for generated pictures"
 
-    def size(self, item: Item) -> tuple[int, int] | None:
-        return size_of(params_of(item), self.facts(item))
+    @classmethod
+    def unsaid(cls, params: Any, facts: "Model | None") -> dict[str, Any]:
+        own = super().unsaid(params, facts)
+        return own | unsaid_size(params.width, params.height, facts)
+
+    def size(self, item: Item) -> tuple[int, int]:
+        params, facts = params_of(item), self.facts(item)
+        assert isinstance(params, GenerateParams)
+        sides = params.width or facts.native, params.height or facts.native
+        return rounded(sides[0], facts), rounded(sides[1], facts)
 
     def decode(self, item: Item) -> Decoded:
-        params = params_of(item)
-        width, height = size_of(params, self.facts(item))
+        width, height = self.size(item)
         request = self.request(item, width, height)
         return Decoded(Asked(request, _picture, width * height * 3), ())
 

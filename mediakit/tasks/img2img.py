@@ -1,16 +1,16 @@
 """img2img: pictures in, the same restyled by a prompt out."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 from mediakit.batch.item import Decoded, Item, Source
-from mediakit.errors import UserError
 from mediakit.params import option
 from mediakit.prompts.sidecars import sidecar_prompt
-from mediakit.tasks.diffusion import Asked, DiffusionTask, params_of
+from mediakit.tasks.diffusion import DiffusionTask
 from mediakit.tasks.diffusion_options import DiffusionExecution, DiffusionParams
+from mediakit.tasks.diffusion_request import Asked, params_of
 from mediakit.tasks.pictures import unlike_input
 
 
@@ -48,16 +48,14 @@ class Img2Img(DiffusionTask):
         return seeded(source, count)
 
     @classmethod
-    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
-        super().check_useful(told, outputs)
+    def useless(
+        cls, told: Mapping[str, Any], values: Mapping[str, Any] | None
+    ) -> Iterator[tuple[str, str]]:
         if "icc" in told:
-            raise UserError(
-                "useless_option", "--icc does nothing here, the result is sRGB; leave it out"
-            )
-        if "fit" in told and not ({"width", "height"} <= told.keys()):
-            raise UserError(
-                "useless_option", "--fit does nothing without --width and --height; leave it out"
-            )
+            yield "icc", "here, the result is sRGB"
+        sized = values is None or (values.get("width") and values.get("height"))
+        if "fit" in told and not sized:
+            yield "fit", "without width and height"
 
     def decode(self, item: Item) -> Decoded:
         from mediakit.media.fit import fit

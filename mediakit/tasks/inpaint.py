@@ -1,7 +1,7 @@
 """inpaint: pictures and masks in, the masked parts painted anew; or more painted around them."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +15,9 @@ from mediakit.media.extend import Extend, ExtendTo
 from mediakit.media.maskfolder import MaskFolder
 from mediakit.models.spec import ModelSpec
 from mediakit.params import option
-from mediakit.tasks.diffusion import Asked, DiffusionTask, params_of
+from mediakit.tasks.diffusion import DiffusionTask
 from mediakit.tasks.diffusion_options import DiffusionExecution, DiffusionParams
+from mediakit.tasks.diffusion_request import Asked, params_of
 from mediakit.tasks.img2img import seeded
 from mediakit.tasks.pictures import unlike_input
 
@@ -114,20 +115,18 @@ class Inpaint(DiffusionTask):
         return super().settle(params, given, models)
 
     @classmethod
-    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
-        super().check_useful(told, outputs)
-        outside = told.get("extend") or told.get("extend_to")
+    def useless(
+        cls, told: Mapping[str, Any], values: Mapping[str, Any] | None
+    ) -> Iterator[tuple[str, str]]:
+        if values is None:
+            return
+        outside = values.get("extend") or values.get("extend_to")
         useless = {
-            "mask_padding": "without --only-masked" if not told.get("only_masked") else "",
-            "invert_mask": "without --mask" if outside else "",
-            "mask_grow": "without --mask" if outside else "",
-            "only_masked": "with --extend" if outside else "",
-            "mask_fill": "with --extend" if outside else "",
+            "mask_padding": "without only_masked" if not values.get("only_masked") else "",
+            **dict.fromkeys(("invert_mask", "mask_grow"), "without a mask" if outside else ""),
+            **dict.fromkeys(("only_masked", "mask_fill"), "with extend" if outside else ""),
         }
-        for name, why in useless.items():
-            if why and told.get(name):
-                flag = name.replace("_", "-")
-                raise UserError("useless_option", f"--{flag} does nothing {why}; leave it out")
+        yield from ((name, why) for name, why in useless.items() if why and told.get(name))
 
     @classmethod
     def spreading(cls, limit: int | None) -> Spread:
@@ -141,6 +140,8 @@ class Inpaint(DiffusionTask):
             if told and told != ALPHA:
                 if os.path.isdir(told):
                     folder = folders.setdefault(told, MaskFolder(told))
+                    if source.row is None and folder.masks_another(source.relative, source.path):
+                        return []
                     told = folder.find(source.relative, source.path)
                 source = replace(
                     source, beside={"mask": told}, row={**(source.row or {}), "mask": told}

@@ -141,7 +141,7 @@ def test_lists_of_prompts(generate: Run) -> None:
     rows = generate("--from", "p.csv", "-o", "b", "--json").records
     assert [
         (r["params"]["prompt"], r["params"]["seed"], r["params"]["guidance_scale"]) for r in rows
-    ] == [("a cat", 5, 3.0), ("a dog", 6, None)]
+    ] == [("a cat", 5, 3.0), ("a dog", 6, 7.5)]
     lines = '{"prompt": "a cat", "seed": "1,2"}\n{"prompt": ""}\n{"prompt": "x", "size": 3}\n'
     result = generate("-", "-o", "c", "--json", stdin=lines.encode(), status=1)
     assert [r["status"] for r in result.records] == ["done", "done", "failed", "failed"]

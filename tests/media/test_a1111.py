@@ -24,7 +24,7 @@ from mediakit.media.a1111 import (
 )
 from mediakit.media.containers import chunk
 from mediakit.media.pictures import Encoding, Picture, read_picture, write_picture
-from mediakit.media.remembered import read_notes, read_parameters
+from mediakit.media.remembered import read_notes
 from mediakit.media.samplers import SCHEDULERS, names, scheduler
 
 TEXT = (
@@ -141,7 +141,7 @@ def test_found_in_what_we_write(tmp_path: Path, format: str) -> None:
     path = tmp_path / f"a.{format}"
     assert write_picture(picture(), path, format, Encoding(note=NOTE, note_in_exif=True)) == []
     assert read_notes(path) == NOTE
-    assert read_parameters(path.read_bytes()) == TEXT
+    assert read_notes(path.read_bytes()) == NOTE
     with Image.open(path) as image:  # as others read it
         if format == "png":
             assert image.text["parameters"] == TEXT  # type: ignore[attr-defined]
@@ -221,7 +221,7 @@ def saved(format: str, comment: bytes) -> bytes:
     ],
 )
 def test_comments_of_others(format: str, comment: bytes) -> None:
-    assert read_parameters(saved(format, comment)) == TEXT
+    assert read_notes(saved(format, comment))["parameters"] == TEXT
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -232,7 +232,7 @@ def test_png_texts_of_others(packed: bool) -> None:
         info.add_text("parameters", text, zip=packed)
         out = io.BytesIO()
         Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
-        assert read_parameters(out.getvalue()) == text
+        assert read_notes(out.getvalue())["parameters"] == text
 
 
 def test_png_texts_behind_the_pixels_and_in_utf8() -> None:
@@ -240,9 +240,9 @@ def test_png_texts_behind_the_pixels_and_in_utf8() -> None:
     Image.new("RGB", (8, 8)).save(out, "PNG")
     end = out.getvalue()[:-12]
     late = end + chunk(b"tEXt", b"parameters\0" + TEXT.encode()) + out.getvalue()[-12:]
-    assert read_parameters(late) == TEXT
+    assert read_notes(late)["parameters"] == TEXT
     bomb = zlib.compress(bytes(50 << 20))
-    assert read_parameters(end + chunk(b"zTXt", b"parameters\0\0" + bomb)) is None
+    assert "parameters" not in read_notes(end + chunk(b"zTXt", b"parameters\0\0" + bomb))
 
 
 def test_damaged_files_are_files_without_it(tmp_path: Path) -> None:
@@ -259,9 +259,9 @@ def test_damaged_files_are_files_without_it(tmp_path: Path) -> None:
             for _ in range(rand.randint(0, 6)):
                 if odd:
                     odd[rand.randrange(len(odd))] = rand.randrange(256)
-            found = read_parameters(bytes(odd))
-            assert found is None or isinstance(found, str)
-    assert read_parameters(b"") is None
+            found = read_notes(bytes(odd))
+            assert all(isinstance(text, str) for text in found.values())
+    assert read_notes(b"") == {}
     with pytest.raises(ItemError) as e:
-        read_parameters(tmp_path / "none.png")
+        read_notes(tmp_path / "none.png")
     assert e.value.code == "missing_file"

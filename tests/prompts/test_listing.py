@@ -6,26 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from mediakit.errors import ItemError, UserError
-from mediakit.prompts.listing import Listed, listed, read_list
-from mediakit.prompts.names import slug, stem
+from mediakit.errors import ItemError
+from mediakit.prompts.listing import Listed, listed
+from mediakit.prompts.names import slug
 from mediakit.prompts.sidecars import sidecar, sidecar_prompt
 
 
-def test_a_list(tmp_path: Path) -> None:
-    path = tmp_path / "p.txt"
-    path.write_bytes(
+def test_a_list() -> None:
+    data = (
         b"\xef\xbb\xbf# comment\r\n a cat, #1 \r\n\r\n  # more\n\\#hash\n"
         b"d\xc3\xa9j\xc3\xa0 vu\nlast"
     )
-    assert read_list(path) == [
-        Listed("a cat, #1", f"{path}:2"),
-        Listed("#hash", f"{path}:5"),
-        Listed("déjà vu", f"{path}:6"),
-        Listed("last", f"{path}:7"),
+    assert list(listed(data.split(b"\n"), "p.txt")) == [
+        Listed("a cat, #1", "p.txt:2"),
+        Listed("#hash", "p.txt:5"),
+        Listed("déjà vu", "p.txt:6"),
+        Listed("last", "p.txt:7"),
     ]
-    path.write_bytes(b"\xef\xbb\xbf")
-    assert read_list(path) == []
+    assert list(listed([b"\xef\xbb\xbf"], "p.txt")) == []
 
 
 def test_lines_that_can_not_be_read_are_failed_items() -> None:
@@ -38,16 +36,6 @@ def test_lines_that_can_not_be_read_are_failed_items() -> None:
         "standard input:4: more than 1 MiB in a line; is this a list of prompts?",
     ]
     assert {one.error.code for one in found if one.error} == {"bad_row"}
-
-
-def test_lists_that_are_none(tmp_path: Path) -> None:
-    path = tmp_path / "p.txt"
-    with pytest.raises(UserError) as e:
-        read_list(path)
-    assert e.value.code == "missing_file"
-    path.write_text("a cat", "utf-16")
-    with pytest.raises(UserError, match="is UTF-16"):
-        read_list(path)
 
 
 @pytest.mark.parametrize(
@@ -68,16 +56,6 @@ def test_lists_that_are_none(tmp_path: Path) -> None:
 )
 def test_slugs(prompt: str, name: str) -> None:
     assert slug(prompt) == name
-
-
-def test_names_say_all_or_have_a_hash() -> None:
-    assert stem("a large red star", 1234) == "a-large-red-star_1234"
-    assert stem("a large red star", 1234, "0123456789") == "a-large-red-star_1234_012345"
-    alike = ["a cat", "A cat", "a cat!", "a, cat", "a-cat", "(a cat)", " a cat"]
-    long = ["word " * 30 + end for end in ("one", "two")]
-    names = [stem(prompt, 1) for prompt in alike + long]
-    assert len({name.casefold() for name in names}) == len(names)
-    assert names[0] == "a-cat_1"
 
 
 def test_names_are_safe_everywhere() -> None:

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 
 from mediakit.engines.diffusion.families import Family
-from mediakit.engines.diffusion.request import Lora
+from mediakit.engines.diffusion.request import Active, Embedding, Lora
 from mediakit.engines.faults import meaning
 from mediakit.engines.weights import read_weights
 from mediakit.errors import ItemError, UserError, show
 
-Active = tuple[tuple[Lora, ...], tuple[Path, ...]]
 NONE: Active = ((), ())
 
 
@@ -37,8 +36,8 @@ class Adapters:
         try:
             loras, embeddings = wanted
             self._add_loras(loras)
-            for path in embeddings:
-                self._add_embedding(path)
+            for embedding in embeddings:
+                self._add_embedding(embedding)
             self.active = wanted
         finally:
             if self.active != wanted:
@@ -83,7 +82,8 @@ class Adapters:
     def _nets(self) -> list[torch.nn.Module]:
         return [c for c in self._pipe.components.values() if isinstance(c, torch.nn.Module)]
 
-    def _add_embedding(self, path: Path) -> None:
+    def _add_embedding(self, embedding: Embedding) -> None:
+        path = embedding.path
         vectors = _vectors(_read(path))
         for encoder_name, tokenizer_name in self._family.clip:
             encoder = getattr(self._pipe, encoder_name)
@@ -94,7 +94,7 @@ class Adapters:
                 raise self._wrong(path, f"it has {widths} channels, the text encoder {width}")
             tokenizer = copy.deepcopy(getattr(self._pipe, tokenizer_name))
             self._swap(tokenizer_name, tokenizer)
-            self._extend(encoder, tokenizer, path.stem, fitting[0])
+            self._extend(encoder, tokenizer, embedding.word or path.stem, fitting[0])
 
     def _swap(self, name: str, tokenizer: Any) -> None:
         before = getattr(self._pipe, name)

@@ -65,7 +65,7 @@ def _load_parts(files: Files, model: Model, dtype: torch.dtype) -> dict[str, Any
         given["vae"] = vae_part(files.vae, family, dtype)
     if files.path.is_dir():
         parts = folder_parts(files.path, dtype, given)
-        lacking = tuple(n for n in ("vae", "text_encoder", "tokenizer") if parts.get(n, 0) is None)
+        lacking = tuple(name for name in model.lacks if parts.get(name) is None)
         if lacking and files.parts:
             parts |= folder_parts(files.parts, dtype, {}, lacking)
         return parts

@@ -37,6 +37,11 @@ class Layout:
     scheduler: str
     guidance: bool = False
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What this file lacks, and what no file holds: T5's tokenizer, too large to ship."""
+        return (*self.missing, *(["tokenizer_2"] if self.family.startswith("flux") else []))
+
 
 def identify(path: Path) -> Layout:
     """UserError unknown_model, bad_weights (damaged, or of no architecture that is read here),

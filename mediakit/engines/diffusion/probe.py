@@ -12,6 +12,8 @@ from mediakit.engines.diffusion.request import INPAINT, TEXT2IMG, Files, Request
 from mediakit.engines.diffusion.schedulers import TAKES_ETA, known
 from mediakit.errors import ItemError, UserError, show
 
+LENT = ("vae", "text_encoder", "tokenizer")  # what folders may leave to others
+
 
 @dataclass(frozen=True)
 class Model:
@@ -19,6 +21,7 @@ class Model:
 
     `native`: the side in pixels that it was trained at. `embedded`: the guidance scale is an
     input of the net; `guided`: it can be given at all. `scheduler`: the class of its own.
+    `lacks`: components that must come from elsewhere.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Model:
     scheduler: str
     guided: bool = True
     embedded: bool = False
+    lacks: tuple[str, ...] = ()
 
     @property
     def schedulers(self) -> tuple[str, ...]:
@@ -103,6 +107,7 @@ def single(path: Path) -> Model:
     native = found.native or family.native
     tasks = frozenset(family.pipelines)
     model = Model(show(path.name), family, tasks, native, family.multiple, found.scheduler)
+    model = replace(model, lacks=found.lacks)
     if found.channels == 9:
         return replace(model, tasks=frozenset({INPAINT}))
     if found.family.startswith("flux"):
@@ -126,6 +131,8 @@ def _folder(path: Path) -> Model:
     tasks = frozenset(family.pipelines)
     multiple = max(family.multiple, scale) if family.net == "unet" else family.multiple
     model = Model(show(path.name), family, tasks, native, multiple, scheduler)
+    lacks = tuple(name for name in LENT if index.get(name) == [None, None])
+    model = replace(model, lacks=lacks)
     if net.get("in_channels") == 9:
         return replace(model, tasks=frozenset({INPAINT}))
     if family.name.startswith("flux"):

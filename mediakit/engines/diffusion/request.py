@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mediakit.errors import ItemError
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+if TYPE_CHECKING:
+    import numpy as np
+
+# no numpy to find out what a model is
+Pixels: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 
 TEXT2IMG, IMG2IMG, INPAINT = "text2img", "img2img", "inpaint"
 
@@ -20,14 +22,11 @@ class Files:
     `path`: a diffusers folder, or a .safetensors checkpoint in the layout of its authors.
     `vae`: another VAE: a folder with its config.json, or a .safetensors.
     `parts`: a diffusers folder that gives what `path` lacks (text encoders, tokenizers, VAE).
-    `prediction`: "epsilon" or "v_prediction" where a single file is misjudged (SD 2.x tells by
-    its weights at best).
     """
 
     path: Path
     vae: Path | None = None
     parts: Path | None = None
-    prediction: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,24 @@ class Lora:
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """A textual inversion; `word` stands for it in the prompt, empty: the file's stem."""
+
+    path: Path
+    word: str = ""
+
+
+Active: TypeAlias = tuple[tuple[Lora, ...], tuple[Embedding, ...]]
+
+
+@dataclass(frozen=True)
 class Request:
     """One picture. Sizes in pixels, multiples of `Model.multiple`.
 
     `scheduler`: a name of schedulers.SCHEDULERS, None: the model's own. `clip_skip`: layers left
     out at the end of the CLIP encoder, as diffusers counts (1: the last but one is read).
     `image`: H x W x 3 for img2img; with `mask`, H x W, for inpaint: 128 and more is repainted.
-    `strength`: 0 keeps the picture, 1 ignores what is (re)painted. `embeddings`: files of textual
-    inversions; a file's stem is the word that stands for it in the prompt.
+    `strength`: 0 keeps the picture, 1 ignores what is (re)painted.
     """
 
     prompt: str
@@ -59,11 +68,11 @@ class Request:
     scheduler: str | None = None
     eta: float | None = None
     clip_skip: int | None = None
-    image: Pixels | None = None
-    mask: Pixels | None = None
+    image: "Pixels | None" = None
+    mask: "Pixels | None" = None
     strength: float = 1.0
     loras: tuple[Lora, ...] = ()
-    embeddings: tuple[Path, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()
 
     @property
     def task(self) -> str:
@@ -72,7 +81,7 @@ class Request:
         return IMG2IMG if self.mask is None else INPAINT
 
     @property
-    def adapters(self) -> tuple[tuple[Lora, ...], tuple[Path, ...]]:
+    def adapters(self) -> Active:
         return self.loras, self.embeddings
 
 
@@ -80,7 +89,7 @@ class Request:
 class Picture:
     """H x W x 3, uint8, sRGB, and what its maker should know."""
 
-    pixels: Pixels
+    pixels: "Pixels"
     warnings: tuple[str, ...] = ()
 
 

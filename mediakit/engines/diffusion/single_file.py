@@ -34,28 +34,28 @@ def single_file_parts(files: Files, dtype: torch.dtype, given: State) -> dict[st
     quiet()
     found = layout.identify(files.path)
     parts: dict[str, Any] = dict(given)
-    lacking = [part for part in _needed(found) if part not in parts]
+    lacking = [part for part in found.lacks if part not in parts]
     if lacking and files.parts:
         extra = folder_parts(files.parts, dtype, {}, tuple(lacking))
         parts |= {name: part for name, part in extra.items() if part is not None}
     lacking = [part for part in lacking if part not in parts]
     if lacking:
-        words = " and no ".join(_CALLED[part] for part in lacking)
-        raise UserError(
-            "missing_component",
-            f"{show(files.path)} holds no {words}; "
-            + (
-                "give one with --vae" if lacking == ["vae"] else "take the model's diffusers folder"
-            ),
-        )
+        raise _missing(files, lacking)
     state = read_weights(files.path)
     parts |= guarded(files.path, lambda: _nets(found, state, dtype, files, parts))
     return parts | {name: made for name, made in _tokenizers(found).items() if name not in parts}
 
 
-def _needed(found: Layout) -> list[str]:
-    """What no file holds (T5's tokenizer can't be shipped), and what this one lacks."""
-    return [*found.missing, *(["tokenizer_2"] if found.family.startswith("flux") else [])]
+def _missing(files: Files, lacking: list[str]) -> UserError:
+    words = " and no ".join(_CALLED[part] for part in lacking)
+    where = f"neither {show(files.path)} nor {show(files.parts)} holds a" if files.parts else ""
+    cure = (
+        "give one with --vae"
+        if lacking == ["vae"]
+        else ("give a diffusers folder that has them with --components")
+    )
+    text = f"{where or f'{show(files.path)} holds no'} {words}; {cure}"
+    return UserError("missing_component", text)
 
 
 def _nets(
@@ -66,7 +66,7 @@ def _nets(
 
     conversions: Any = names
     made: dict[str, Any] = {}
-    prediction = files.prediction or _prediction(found, state)
+    prediction = _prediction(found, state)
     native = found.native or (
         512 if _is_base_2(found, prediction) else FAMILIES[found.family].native
     )

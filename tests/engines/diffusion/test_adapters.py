@@ -12,7 +12,7 @@ from engines.diffusion.test_tasks import PIPELINES, by_hand, pixels, request
 from safetensors.torch import save_file
 
 from mediakit.engines.diffusion.engine import Diffusion
-from mediakit.engines.diffusion.request import Lora
+from mediakit.engines.diffusion.request import Embedding, Lora
 from mediakit.errors import ItemError
 
 Open = Callable[..., Diffusion]
@@ -162,7 +162,7 @@ class TestEmbedding:
                     "name": "other", "step": 9}, files[1])  # fmt: skip
         engine = opened("sd1")
         before = shot(engine, prompt="a moss cat")
-        made = [shot(engine, prompt="a moss cat", embeddings=(file,)) for file in files]
+        made = [shot(engine, prompt="a moss cat", embeddings=(Embedding(file),)) for file in files]
         assert np.array_equal(made[0], made[1])
         assert not np.array_equal(made[0], before)
         assert np.array_equal(shot(engine, prompt="a moss cat"), before)
@@ -179,7 +179,7 @@ class TestEmbedding:
         finally:
             pipe.unload_textual_inversion()
         assert np.array_equal(
-            shot(opened("sd1"), prompt="a moss cat", embeddings=(file,)), expected
+            shot(opened("sd1"), prompt="a moss cat", embeddings=(Embedding(file),)), expected
         )
 
     def test_for_both_encoders_of_xl(self, opened: Open, tmp_path: Path) -> None:
@@ -187,7 +187,9 @@ class TestEmbedding:
         save_file({"clip_l": vectors(32), "clip_g": vectors(64)}, file)
         engine = opened("sdxl")
         before, tensors = shot(engine, prompt="moss"), weights(engine)
-        assert not np.array_equal(shot(engine, prompt="moss", embeddings=(file,)), before)
+        assert not np.array_equal(
+            shot(engine, prompt="moss", embeddings=(Embedding(file),)), before
+        )
         assert np.array_equal(shot(engine, prompt="moss"), before)
         now = weights(engine)
         assert all(torch.equal(now[key], tensors[key]) for key in tensors)
@@ -197,7 +199,7 @@ class TestEmbedding:
         save_file({"moss": vectors(32, 3)}, file)
         engine = opened("sd1")
         made = [
-            shot(engine, prompt=p, embeddings=(file,))
+            shot(engine, prompt=p, embeddings=(Embedding(file),))
             for p in ("a moss cat", "a (moss:1.0) cat", "a (moss:1.4) cat")
         ]
         assert np.array_equal(made[0], made[1])
@@ -209,7 +211,7 @@ class TestEmbedding:
         engine = opened("sd1")
         before = shot(engine)
         with pytest.raises(ItemError, match="48 channels") as caught:
-            engine.run([request(embeddings=(file,))])
+            engine.run([request(embeddings=(Embedding(file),))])
         assert caught.value.code == "wrong_lora"
         assert np.array_equal(shot(engine), before)
 
@@ -217,7 +219,7 @@ class TestEmbedding:
         file = tmp_path / "a.safetensors"
         save_file({"x": vectors(32)}, file)
         with pytest.raises(ItemError, match="rename") as caught:
-            opened("sd1").run([request(embeddings=(file,))])
+            opened("sd1").run([request(embeddings=(Embedding(file),))])
         assert caught.value.code == "wrong_lora"
 
     def test_with_a_lora(self, opened: Open, lora: Any, tmp_path: Path) -> None:
@@ -225,6 +227,6 @@ class TestEmbedding:
         save_file({"moss": vectors(32)}, file)
         engine = opened("sd1")
         before = shot(engine, prompt="moss")
-        both = shot(engine, prompt="moss", loras=(lora("sd1"),), embeddings=(file,))
+        both = shot(engine, prompt="moss", loras=(lora("sd1"),), embeddings=(Embedding(file),))
         assert not np.array_equal(both, shot(engine, prompt="moss", loras=(lora("sd1"),)))
         assert np.array_equal(shot(engine, prompt="moss"), before)

@@ -89,8 +89,6 @@ class TestSingleFiles:
     def test_predictions(self, single: Model, opened: Open) -> None:
         assert opened(single("sd2"))._own_scheduler.config.prediction_type == "v_prediction"
         assert opened(single("sd1"))._own_scheduler.config.prediction_type == "epsilon"
-        told = open_(single("sd2"), prediction="epsilon")
-        assert told._own_scheduler.config.prediction_type == "epsilon"
 
     def test_fine_tunes_of_xl_say_how_they_predict(self, single: Model, tmp_path: Path) -> None:
         folder = single("sdxl").with_suffix("")
@@ -119,6 +117,7 @@ class TestSingleFiles:
         [("sd1", "cond_stage_model.", "text encoder"), ("sd1", "first_stage_model.", "--vae"),
          ("sd2", "cond_stage_model.", "text encoder"),
          ("sdxl", "conditioner.embedders.1.", "second text encoder"),
+         ("flux", "text_encoders.", "--components"),
          ("flux", "text_encoders.", "tokenizer of T5"), ("flux", "nothing", "tokenizer of T5")],
     )  # fmt: skip
     def test_missing_parts_are_named(
@@ -140,6 +139,14 @@ class TestSingleFiles:
         folder = file.with_suffix("")
         made = open_(alone, parts=folder).run([request()])[0]
         assert np.array_equal(pixels(made), pixels(opened(folder).run([request()])[0]))
+        shutil.copytree(folder, tmp_path / "few")
+        index = json.loads((folder / "model_index.json").read_bytes())
+        del index["vae"], index["tokenizer_2"]
+        (tmp_path / "few/model_index.json").write_text(json.dumps(index))
+        error = refused(alone, parts=tmp_path / "few")
+        assert error.code == "missing_component" and "few" in error.message
+        assert "VAE" in error.message and "tokenizer of T5" in error.message
+        assert "text encoder" not in error.message
 
     @pytest.mark.parametrize(
         ("names", "code", "words"),
