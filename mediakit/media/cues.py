@@ -1,94 +1,218 @@
-"""Which words are shown together as a subtitle, and from when to when."""
+"""Where speech is cut into subtitles: at ends of sentences and at pauses, in lines that balance."""
 
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
-from mediakit.media.cue_breaks import Breaks
-from mediakit.media.cue_lines import joined_width, lines
-from mediakit.media.cue_units import Unit, units
-from mediakit.media.transcripts import Transcript
+from mediakit.media.transcripts import Segment, Transcript, Word
 
-_UNLIMITED = 1 << 30
-# What a cue costs, beside the break at its end (cue_breaks): by itself, and for each fault
-_CUE = 3.0
-_FURTHER_SENTENCE = 1.5  # a second sentence in it
-_BEGUN_SENTENCE = 4.0  # that it leaves unfinished
-_TOO_SHORT = 6.0  # shown for no time at all, less up to min_seconds
-_UNEVEN = 2.0  # empty, less up to full
-_ORPHAN = 3.0  # a scrap of a sentence
-_SCRAP = 8  # cells
-_PAUSED = 2.0  # what a pause nearly long enough to part cues takes off the cost of a break
-# Gaps shorter than this are closed (but for min_gap): a flicker reads worse than a subtitle that
-# stays (Netflix Timed Text Style Guide, "Timing": 2 frames, or half a second and more)
-_FLICKER = 500
+_AFTER = r"[\"'”’»)\]」』]*$"
+_STOP = re.compile(r"[.!?…。！？؟]" + _AFTER)
+_CLAUSE = re.compile(r"[,;:—–،、，；：]" + _AFTER)
+# Words that a line may begin with and should not end with.
+_JOINS = re.compile(
+    r"(?i)^(?:a|an|the|and|or|but|nor|so|yet|because|although|though|while|when|where|which|who|that|"
+    r"if|unless|until|as|than|with|from|into|onto|over|under|before|after|between|through|of|to|in|"
+    r"on|at|by|for|my|your|his|her|its|our|their)$"
+)
+# What ends in a full stop and ends no sentence.
+_ABBREVIATION = re.compile(r"(?i)^\W*(?:[a-z]|mr|mrs|ms|dr|st|jr|sr|prof|vs|etc|e\.g|i\.e|no)\.$")
+# Scripts without spaces: kana, CJK ideographs, Thai, Lao, Khmer, Myanmar.
+_SCRIPT = re.compile(
+    "[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"
+)
+_UNIT = re.compile(rf"\s*(?:{_SCRIPT.pattern}[^\w\s]*|(?:(?!{_SCRIPT.pattern})\S)+)")
 
 
 @dataclass(frozen=True, slots=True)
 class CueLayout:
-    """How subtitles are laid out; the defaults follow Netflix's and the BBC's guidelines.
-
-    Widths are in cells, of which a Chinese character takes two; times in seconds. 0 is no limit
-    for `max_line_width`, `max_seconds` and `max_chars_per_second`; a cue that is read faster
-    stays longer where a pause follows it. Pauses of `pause` and more part cues.
-    """
+    """How subtitles are shaped: columns a line (a wide character takes two), lines and seconds a
+    cue, characters a second that can be read; `pause` seconds of silence end a cue, and `gap`
+    are left between two."""
 
     max_line_width: int = 42
-    max_lines: int = 2
-    max_seconds: float = 7.0
-    min_seconds: float = 1.0
+    max_line_count: int = 2
+    max_cue_seconds: float = 7.0
     max_chars_per_second: float = 21.0
+    min_cue_seconds: float = 1.0
     pause: float = 0.6
-    min_gap: float = 0.08
-
-
-class Timed(NamedTuple):
-    """Text of a line, with the space before it, that is said from `start` to `end`, in seconds."""
-
-    start: float
-    end: float
-    text: str
+    gap: float = 0.04
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One subtitle; seconds with whole milliseconds, `end` after `start`. `spoken` has the words
-    of each line, the first without a space before it."""
+    """One subtitle; times in seconds. `words` are those of its text, in order."""
 
     start: float
     end: float
-    spoken: tuple[tuple[Timed, ...], ...]
-    joint: str = " "  # between lines that are written as one
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        return tuple("".join(word.text for word in line) for line in self.spoken)
+    lines: tuple[str, ...]
+    words: tuple[Word, ...]
 
     @property
     def text(self) -> str:
-        """On one line."""
-        return self.joint.join(self.lines)
+        """All of it on one line."""
+        return _plain("".join(word.text for word in self.words))
 
 
 def cues(transcript: Transcript, layout: CueLayout) -> list[Cue]:
-    """Subtitles in order, which do not overlap and lie within the recording.
+    """The subtitles of a transcript: in order, never overlapping, none without text.
 
-    Words are never parted; those of other scripts than Chinese, Japanese, Thai and the like only
-    at spaces. A word that is too wide has a line of its own. Where segments have no words, or
-    their text was edited, times are shared out by the length of the words.
+    Where the times of words are not known, a segment's words are taken to be spread over it by
+    their length.
     """
-    limit = layout.max_line_width or _UNLIMITED
-    found = units(transcript.segments, limit)
-    breaks = Breaks(found, transcript.language)
-    groups = []
-    for first, end in _runs(found, layout):
-        groups += [
-            (first + a, first + b) for a, b in _best(_Run(found, breaks, layout), first, end)
-        ]
-    times = _times([(found[a].start, found[b - 1].end, found[a:b]) for a, b in groups], layout)
-    made = []
-    for (a, b), (start, end) in zip(groups, _within(times, transcript.duration), strict=True):
-        rows = lines(found[a:b], breaks.costs[a:b], limit)
-        joint = " " if len(rows) < 2 or rows[1][0].space else ""
-        made.append(Cue(start / 1000, end / 1000, tuple(map(_timed, rows)), joint))
-    return made
+    made: list[Cue] = []
+    for run in _runs(transcript.segments, layout):
+        for words in _cut(run, layout):
+            text = broken([word.text for word in words], layout)
+            made.append(Cue(words[0].start, words[-1].end, text, tuple(words)))
+    return _timed(made, layout, transcript.duration)
+
+
+def columns(text: str) -> int:
+    """How wide a text is."""
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(1 for char in text if unicodedata.combining(char))
+
+
+def words_of(segment: Segment) -> tuple[Word, ...]:
+    """The words of a segment, each with the space before it."""
+    if segment.words:
+        return segment.words
+    text = segment.text.strip()
+    texts = _UNIT.findall(text if re.match(_SCRIPT, text) else f" {text}")
+    ends = list(accumulate(len(text) for text in texts))
+    if not ends:
+        return ()
+    share = (segment.end - segment.start) / ends[-1]
+    return tuple(
+        Word(segment.start + (end - len(text)) * share, segment.start + end * share, text, 1.0)
+        for text, end in zip(texts, ends, strict=True)
+    )
+
+
+def _runs(segments: Sequence[Segment], layout: CueLayout) -> Iterator[list[Word]]:
+    """Words up to the next pause or end of a sentence; what is said in no time goes with what
+    follows."""
+    run: list[Word] = []
+    for segment in segments:
+        for word in words_of(segment):
+            if not word.text.strip():
+                continue
+            if run and (word.start - run[-1].end >= layout.pause or _is_sentence(run, layout)):
+                yield run
+                run = []
+            run.append(word)
+    if run:
+        yield run
+
+
+def _is_sentence(run: Sequence[Word], layout: CueLayout) -> bool:
+    last = run[-1].text.strip()
+    is_long = run[-1].end - run[0].start >= layout.min_cue_seconds
+    return bool(is_long and _STOP.search(last) and not _ABBREVIATION.match(last))
+
+
+def _cut(words: list[Word], layout: CueLayout) -> Iterator[list[Word]]:
+    """As few cues as the words need, cut where it reads best and of like length."""
+    most = layout.max_line_width * layout.max_line_count
+    while words:
+        fitting = _fitting(words, layout)
+        if fitting == len(words):
+            yield words
+            return
+        rest = _width(words)
+        goal = rest / -(-rest // most)
+        goal = min(goal, _width(words[:fitting]))
+        at = min(range(1, fitting + 1), key=lambda n: _cost(words, n, goal, most))
+        yield words[:at]
+        words = words[at:]
+
+
+def _fitting(words: Sequence[Word], layout: CueLayout) -> int:
+    """How many of the words fit into one cue; at least one."""
+    count = 1
+    while count < len(words):
+        more = words[: count + 1]
+        if more[-1].end - more[0].start > layout.max_cue_seconds:
+            break
+        texts = [word.text for word in more]
+        if len(_greedy(texts, layout.max_line_width)) > layout.max_line_count:
+            break
+        count += 1
+    return count
+
+
+def _cost(words: Sequence[Word], at: int, goal: float, most: int) -> float:
+    """How bad a cut before word `at` is: uneven, or in the middle of what belongs together."""
+    uneven = abs(_width(words[:at]) - goal) / most
+    return uneven / 2 + _break_cost(words[at - 1].text, words[at].text if at < len(words) else "")
+
+
+def _break_cost(before: str, after: str) -> float:
+    before, after = before.strip(), after.strip()
+    if not after:
+        return 0.0
+    if _ABBREVIATION.match(before) or _JOINS.match(before):
+        return 0.6
+    if _CLAUSE.search(before) or _STOP.search(before):
+        return 0.0
+    return 0.2 if _JOINS.match(after) else 0.35
+
+
+def _width(words: Sequence[Word]) -> int:
+    return columns("".join(word.text for word in words).strip())
+
+
+def broken(texts: Sequence[str], layout: CueLayout) -> tuple[str, ...]:
+    """Words, each with the space before it, in as few lines as they need, as even as reads well."""
+    lines = _greedy(texts, layout.max_line_width)
+    if len(lines) == 2:
+        return _balanced(texts, layout.max_line_width)
+    return lines
+
+
+def _greedy(texts: Sequence[str], width: int) -> tuple[str, ...]:
+    """Lines as full as can be: the fewest there are. A word wider than that has its own."""
+    lines: list[str] = []
+    line = ""
+    for text in texts:
+        if line and columns((line + text).strip()) > width:
+            lines.append(line)
+            line = ""
+        line += text
+    return tuple(_plain(each) for each in (*lines, line) if each.strip())
+
+
+def _balanced(texts: Sequence[str], width: int) -> tuple[str, ...]:
+    """Two lines, neither wider than `width` if that can be."""
+    half = columns("".join(texts).strip()) / 2
+
+    def cost(at: int) -> tuple[float, float]:
+        first, second = ("".join(part).strip() for part in (texts[:at], texts[at:]))
+        too_wide = max(columns(first), columns(second), width) - width
+        uneven = abs(columns(first) - half) / width
+        return too_wide, uneven + _break_cost(texts[at - 1], texts[at])
+
+    at = min(range(1, len(texts)), key=cost)
+    return tuple(_plain("".join(part)) for part in (texts[:at], texts[at:]))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _timed(made: Sequence[Cue], layout: CueLayout, duration: float) -> list[Cue]:
+    """Longer where there is time to read, and never into the next one."""
+    timed: list[Cue] = []
+    for number, cue in enumerate(made):
+        start = max(cue.start, timed[-1].end if timed else 0.0)
+        limit = made[number + 1].start - layout.gap if number + 1 < len(made) else duration
+        letters = sum(len(line) for line in cue.lines)
+        wanted = max(layout.min_cue_seconds, letters / layout.max_chars_per_second)
+        end = max(cue.end, min(start + wanted, limit, start + layout.max_cue_seconds))
+        if number + 1 < len(made):
+            end = min(end, max(made[number + 1].start, start + 0.001))
+        timed.append(replace(cue, start=start, end=max(end, start + 0.001)))
+    return timed

@@ -1,147 +1,119 @@
-"""The text formats that a transcript is written in."""
+"""A transcript as a file: text, subtitles in several formats, or data."""
 
+import html
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict
 
-from mediakit.media.cue_units import clean
 from mediakit.media.cues import Cue, CueLayout, cues
-from mediakit.media.transcripts import SEGMENT_SCHEMA, Transcript
-
-# seconds without words after which a player of song texts shows nothing
-_LRC_CLEAR = 3.0
+from mediakit.media.transcripts import Transcript
 
 
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """`layout` is for srt, vtt and lrc, `highlight_words` for vtt: each word is marked from when
-    it is said on."""
+def write(format: str, said: Transcript, layout: CueLayout, highlight_words: bool = False) -> str:
+    """The content of a file; lines end in a newline alone.
 
-    layout: CueLayout = CueLayout()
-    highlight_words: bool = False
-
-
-def write(format: str, transcript: Transcript, writing: Writing | None = None) -> str:
-    """A transcript in one of FORMATS, in lines that end in \\n, the last one too.
-
-    Without segments it is a valid file without subtitles. KeyError for another format.
+    `format` is of txt, srt, vtt, tsv, lrc, json, jsonl; `highlight_words` marks words in vtt when
+    they are spoken. Nobody speaking gives an empty but valid file.
     """
-    return "".join(f"{line}\n" for line in FORMATS[format](transcript, writing or Writing()))
+    if format == "vtt":
+        return _vtt(cues(said, layout), highlight_words)
+    if format in _CUES:
+        return "".join(_CUES[format](cues(said, layout)))
+    return "".join(_SEGMENTS[format](said))
 
 
-def _txt(transcript: Transcript, writing: Writing) -> Iterator[str]:
-    """A line a segment, as Whisper's."""
-    return filter(None, (clean(segment.text) for segment in transcript.segments))
+def clock(seconds: float, mark: str = ".") -> str:
+    """01:02:03.004, with `mark` before the milliseconds."""
+    whole = round(seconds * 1000)
+    minutes, rest = divmod(whole, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{mark}{rest % 1000:03}"
 
 
-def _srt(transcript: Transcript, writing: Writing) -> Iterator[str]:
-    """SubRip, with \\n, which players read as well as \\r\\n."""
-    for number, cue in enumerate(cues(transcript, writing.layout), 1):
-        if number > 1:
-            yield ""
-        yield str(number)
-        yield f"{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}"
-        # the format has no way to write its arrow
-        yield from (line.replace("-->", "→") for line in cue.lines)
+def _txt(said: Transcript) -> Iterator[str]:
+    for segment in said.segments:
+        yield f"{_one_line(segment.text)}\n"
 
 
-def _vtt(transcript: Transcript, writing: Writing) -> Iterator[str]:
-    """WebVTT (https://www.w3.org/TR/webvtt1/), without notes and styles."""
-    yield "WEBVTT"
-    for cue in cues(transcript, writing.layout):
-        yield ""
-        yield f"{_clock(cue.start)} --> {_clock(cue.end)}"
-        yield from _highlighted(cue) if writing.highlight_words else map(_escaped, cue.lines)
+def _tsv(said: Transcript) -> Iterator[str]:
+    """As Whisper writes it: milliseconds."""
+    yield "start\tend\ttext\n"
+    for segment in said.segments:
+        times = f"{round(segment.start * 1000)}\t{round(segment.end * 1000)}"
+        yield f"{times}\t{_one_line(segment.text)}\n"
 
 
-def _highlighted(cue: Cue) -> Iterator[str]:
-    """The lines with a class span a word, and before it the time from which on it is past;
-    such times must grow, and lie inside the cue."""
-    latest = cue.start
-    for line in cue.spoken:
-        text = ""
-        for word in line:
-            if latest < word.start < cue.end:
-                latest = word.start
-                text += f"<{_clock(latest)}>"
-            text += f"<c>{_escaped(word.text)}</c>"
-        yield text
+def _json(said: Transcript) -> Iterator[str]:
+    yield json.dumps(said.to_json(), ensure_ascii=False, indent=1) + "\n"
+
+
+def _jsonl(said: Transcript) -> Iterator[str]:
+    """A segment a line."""
+    for segment in said.segments:
+        yield json.dumps(asdict(segment), ensure_ascii=False) + "\n"
+
+
+def _srt(found: list[Cue]) -> Iterator[str]:
+    for number, cue in enumerate(found, 1):
+        text = "\n".join(line.replace("-->", "→") for line in cue.lines)
+        yield f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{text}\n\n"
+
+
+def _lrc(found: list[Cue]) -> Iterator[str]:
+    """Lines of lyrics; an empty one where nobody speaks for a while."""
+    for number, cue in enumerate(found):
+        yield f"[{_minutes(cue.start)}]{cue.text}\n"
+        after = found[number + 1].start if number + 1 < len(found) else None
+        if after is None or after - cue.end > 2:
+            yield f"[{_minutes(cue.end)}]\n"
+
+
+def _vtt(found: list[Cue], highlight: bool) -> str:
+    parts = ["WEBVTT\n"]
+    for cue in found:
+        text = "\n".join(_karaoke(cue) if highlight else map(_escaped, cue.lines))
+        parts.append(f"\n{clock(cue.start)} --> {clock(cue.end)}\n{text}\n")
+    return "".join(parts)
+
+
+def _karaoke(cue: Cue) -> Iterator[str]:
+    """The lines with the time of each word before it; players show the words before it bright."""
+    words = iter(cue.words)
+    last = cue.start
+    for line in cue.lines:
+        marked, shown = "", ""
+        while len(shown) < len(line):
+            word = next(words, None)
+            if word is None:
+                marked += _escaped(line[len(shown) :])
+                break
+            text = word.text if shown else word.text.lstrip()
+            shown += text
+            if last < word.start < cue.end:
+                last = word.start
+                space = " " if text[:1] == " " else ""
+                marked += f"{space}<{clock(word.start)}><c>{_escaped(text.strip())}</c>"
+            else:
+                marked += _escaped(text)
+        yield marked
 
 
 def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _tsv(transcript: Transcript, writing: Writing) -> Iterator[str]:
-    """Whisper's: milliseconds, and the text as it is, without tabs; a line a segment."""
-    yield "start\tend\ttext"
-    for segment in transcript.segments:
-        yield f"{_ms(segment.start)}\t{_ms(segment.end)}\t{clean(segment.text)}"
-
-
-def _lrc(transcript: Transcript, writing: Writing) -> Iterator[str]:
-    """Song texts: a time before each line, and one before nothing where it is quiet for long."""
-    yield f"[length:{_minutes(transcript.duration)}]"
-    shown = cues(transcript, writing.layout)
-    for cue, after in zip(shown, [*shown[1:], None], strict=True):
-        # brackets would be read as another time or tag
-        yield f"[{_minutes(cue.start)}]{cue.text.replace('[', '(').replace(']', ')')}"
-        if after and after.start - cue.end >= _LRC_CLEAR:
-            yield f"[{_minutes(cue.end)}]"
-
-
-def _json(transcript: Transcript, writing: Writing) -> Iterator[str]:
-    """All there is (docs/transcript.md), a line a segment, so that versions can be compared."""
-    yield "{"
-    fields = list(transcript.to_json().items())
-    for place, (key, value) in enumerate(fields, 1):
-        comma = "," if place < len(fields) else ""
-        if key in ("segments", "dropped") and value:
-            yield f"{_dumped(key)}: ["
-            yield from (_dumped(each) + "," for each in value[:-1])
-            yield _dumped(value[-1])
-            yield f"]{comma}"
-        else:
-            yield f"{_dumped(key)}: {_dumped(value)}{comma}"
-    yield "}"
-
-
-def _jsonl(transcript: Transcript, writing: Writing) -> Iterator[str]:
-    """An object a segment, with what it needs to be understood alone."""
-    for segment in transcript.segments:
-        yield _dumped(
-            {"schema": SEGMENT_SCHEMA, "language": transcript.language, **segment.to_json()}
-        )
-
-
-def _dumped(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    # half a surrogate pair, which UTF-8 can't hold, is nothing but damage
-    return text if text.isascii() else text.encode(errors="replace").decode()
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def _clock(seconds: float, point: str = ".") -> str:
-    """00:00:00.000; hours may take more than two digits."""
-    minutes, ms = divmod(_ms(seconds), 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{ms // 1000:02}{point}{ms % 1000:03}"
+    return html.escape(text, quote=False)
 
 
 def _minutes(seconds: float) -> str:
-    minutes, hundredths = divmod(round(seconds * 100), 6000)
-    return f"{minutes:02}:{hundredths // 100:02}.{hundredths % 100:02}"
+    hundredths = round(seconds * 100)
+    return f"{hundredths // 6000:02}:{hundredths % 6000 // 100:02}.{hundredths % 100:02}"
 
 
-FORMATS: dict[str, Callable[[Transcript, Writing], Iterator[str]]] = {
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+_SEGMENTS: dict[str, Callable[[Transcript], Iterator[str]]] = {
     "txt": _txt,
-    "srt": _srt,
-    "vtt": _vtt,
     "tsv": _tsv,
-    "lrc": _lrc,
     "json": _json,
     "jsonl": _jsonl,
 }
+_CUES: dict[str, Callable[[list[Cue]], Iterator[str]]] = {"srt": _srt, "lrc": _lrc}

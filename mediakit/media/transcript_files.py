@@ -1,71 +1,82 @@
-"""How a transcript is read back from the JSON that mediakit wrote."""
+"""Transcripts that are read back: those of mediakit's json and jsonl."""
 
 import json
+import math
 from typing import Any
 
 from mediakit.errors import ItemError, show
-from mediakit.media.transcripts import SCHEMA, SEGMENT_SCHEMA, Segment, Transcript
+from mediakit.media.transcripts import SCHEMA, Segment, Transcript, Word
+
+_LONGEST = 1000 * 3600.0  # seconds; more is no recording
 
 
-def read_transcript(data: bytes, name: str = "the input") -> Transcript:
-    """Out of a file of the formats json (all comes back) or jsonl (the segments and the language
-    do; the recording is taken to end with them). `name` is for messages.
+def read_transcript(data: bytes, name: str) -> Transcript:
+    """The transcript in the bytes of a file called `name`: a JSON object, or a segment a line.
 
-    Raises ItemError: empty_file, unsupported_format for what is no transcript, corrupt for one
-    with values that can't be.
+    ItemError bad_transcript for anything else, and for times that no recording has.
     """
     try:
         text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise _foreign(name, "it is not UTF-8") from None
-    if not text.strip():
-        raise ItemError("empty_file", f"{show(name)} is empty")
-    lines = [line for line in text.splitlines() if line.strip()]
-    first = _parsed(lines[0])
-    try:
-        if isinstance(first, dict) and first.get("schema") == SEGMENT_SCHEMA:
-            return _of_lines(lines)
-        whole = _parsed(text)
-        if not isinstance(whole, dict) or whole.get("schema") != SCHEMA:
-            raise _foreign(name, "no JSON" if whole is _BAD else f'no "schema": "{SCHEMA}"')
-        return Transcript.from_json(whole)
-    except ValueError as error:
-        raise ItemError("corrupt", f"{show(name)} is a damaged transcript: {show(error)}") from None
+        try:
+            found = _of_object(json.loads(text))
+        except json.JSONDecodeError:
+            found = _of_lines([json.loads(line) for line in text.splitlines() if line.strip()])
+        _check(found)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ItemError(
+            "bad_transcript",
+            f"{show(name)} is no transcript of mediakit's ({show(_cause(error))}); give a sound "
+            "file, or what --format json wrote",
+        ) from None
+    return found
 
 
-_BAD = object()
+def _of_object(value: Any) -> Transcript:
+    if isinstance(value, dict) and "schema" not in value and {"start", "text"} <= value.keys():
+        return _of_lines([value])  # jsonl of one segment
+    return Transcript.from_json(value)
 
 
-def _parsed(text: str) -> Any:
-    """What the text says, or _BAD; nesting without end is no JSON of ours either."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return _BAD
+def _of_lines(values: list[Any]) -> Transcript:
+    if not values:
+        raise ValueError("it is empty")
+    parts = {"schema": SCHEMA, "segments": values, "language": "", "language_probability": 0.0}
+    end = max(value["end"] for value in values)
+    return Transcript.from_json({**parts, "duration": end, "speech_seconds": end})
 
 
-def _of_lines(lines: list[str]) -> Transcript:
-    segments, languages = [], set()
-    for number, line in enumerate(lines, 1):
-        value = _parsed(line)
-        if not isinstance(value, dict) or value.get("schema") != SEGMENT_SCHEMA:
-            raise ValueError(f"line {number} is no segment of a transcript")
-        segments.append(Segment.from_json(value, f"line {number}"))
-        languages.add(value.get("language"))
-    language = languages.pop()
-    if languages or not isinstance(language, str):
-        raise ValueError("its segments are not all of one language")
-    return Transcript(
-        tuple(segments),
-        language,
-        language_probability=1.0,
-        duration=max(segment.end for segment in segments),
-        speech_seconds=sum(segment.end - segment.start for segment in segments),
-    )
+def _check(found: Transcript) -> None:
+    """ValueError for values of the wrong kind, or that nothing could be made of."""
+    for number in (found.duration, found.speech_seconds, found.language_probability):
+        _number(number)
+    if not isinstance(found.language, str):
+        raise ValueError("language is not a text")
+    before = 0.0
+    for segment in (*found.segments, *found.dropped):
+        _check_span(segment)
+        for word in segment.words:
+            _check_span(word)
+            _number(word.probability)
+    for segment in found.segments:
+        if segment.start < before - 1:
+            raise ValueError(f"the segment at {segment.start} s is out of order")
+        before = segment.start
 
 
-def _foreign(name: str, why: str) -> ItemError:
-    return ItemError(
-        "unsupported_format",
-        f"{show(name)} is not a transcript: {why}; expected mediakit's JSON (--format json)",
-    )
+def _check_span(part: Segment | Word) -> None:
+    if not isinstance(part.text, str):
+        raise ValueError("a text is none")
+    if _number(part.end) < _number(part.start):
+        raise ValueError(f"what begins at {part.start} s ends before")
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is no number")
+    if not math.isfinite(value) or not 0 <= value < _LONGEST:
+        raise ValueError(f"{value} is out of range")
+    return value
+
+
+def _cause(error: Exception) -> str:
+    return str(error).splitlines()[0][:100] if str(error) else type(error).__name__

@@ -1,0 +1,129 @@
+"""Many recordings through one model: their windows in batches, each heard again where needed."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+
+from mediakit.engines.whisper.decode import Ear, Heard
+from mediakit.engines.whisper.request import RATE
+from mediakit.engines.whisper.segments import flagged, moved, segments
+from mediakit.engines.whisper.stretches import Samples, Stretch
+from mediakit.engines.whisper.windows import Window, batches, windows
+from mediakit.engines.whisper.words import Timed, aligned
+from mediakit.errors import ItemError
+from mediakit.media.transcripts import Segment, Transcript
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stretch, how it is heard, and how probable its language is."""
+
+    stretch: Stretch
+    ear: Ear
+    language_probability: float
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a window gave, in seconds of the recording."""
+
+    window: Window
+    segments: tuple[Segment, ...]
+    believed: bool
+
+
+def batched(
+    jobs: Sequence[Job], batch_size: int, workers: int, emit: Callable[[float], None]
+) -> list[Transcript | ItemError]:
+    """The transcript of each job, or why there is none; see Whisper.transcribe."""
+    work = _plan(jobs, batch_size)
+    total = sum(len(each) for each in work)
+    found: dict[int, list[_Found]] = {at: [] for at in range(len(jobs))}
+    broken: dict[int, ItemError] = {}
+    done = 0
+    with ThreadPoolExecutor(workers) as pool:
+        pending = [pool.submit(_careful, jobs, batch) for batch in work]
+        try:
+            for future in as_completed(pending):
+                for each in future.result():
+                    done += 1
+                    if isinstance(each, _Found):
+                        found[each.window.owner].append(each)
+                    else:
+                        broken |= each
+                emit(done / total)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return [broken.get(at) or _transcript(job, found[at]) for at, job in enumerate(jobs)]
+
+
+def _plan(jobs: Sequence[Job], batch_size: int) -> list[list[Window]]:
+    """Batches of windows of one width and one request, the widest first."""
+    alike: dict[object, list[Window]] = {}
+    for at, job in enumerate(jobs):
+        key = replace(job.ear.request, voice=None)
+        alike.setdefault(key, []).extend(windows(at, job.stretch, job.ear.request.voice))
+    work = [batch for same in alike.values() for batch in batches(same, batch_size)]
+    return sorted(work, key=lambda batch: -batch[0].width)
+
+
+def _careful(jobs: Sequence[Job], batch: list[Window]) -> list[_Found | dict[int, ItemError]]:
+    """One by one if something in the batch fails, so that it costs only itself."""
+    try:
+        return list(_listen(jobs, batch))
+    except (ValueError, IndexError) as error:
+        if len(batch) > 1:
+            return [each for window in batch for each in _careful(jobs, [window])]
+        fault = ItemError("failed", f"the model failed on {batch[0].seconds:.1f} s: {error}")
+        return [{batch[0].owner: fault}]
+
+
+def _listen(jobs: Sequence[Job], batch: list[Window]) -> list[_Found]:
+    ear = jobs[batch[0].owner].ear
+    sounds = [jobs[w.owner].stretch.samples[w.start : w.end] for w in batch]
+    encoded = ear.encode(sounds, batch[0].width)
+    heard = ear.hear(encoded, sounds)
+    words = _words(ear, encoded, heard, sounds)
+    for at, each in enumerate(heard):
+        if ear.doubtful(each):
+            encoded, heard[at] = ear.again(sounds[at])
+            (words[at],) = _words(ear, encoded, [heard[at]], [sounds[at]])
+    return [
+        _found(jobs[window.owner], window, each, said)
+        for window, each, said in zip(batch, heard, words, strict=True)
+    ]
+
+
+def _words(ear: Ear, encoded: object, heard: list[Heard], sounds: list[Samples]) -> list[Timed]:
+    if not ear.request.word_timestamps:
+        return [[] for _ in heard]
+    texts = [[t for t in each.tokens if t < ear.tokenizer.eot] for each in heard]
+    frames = [len(sound) * 100 // RATE for sound in sounds]
+    return aligned(ear.model, ear.tokenizer, encoded, texts, frames)
+
+
+def _found(job: Job, window: Window, heard: Heard, words: Timed) -> _Found:
+    doubts = job.ear.request.doubts
+    offset = job.stretch.start + window.start / RATE
+    said = segments(heard, job.ear.tokenizer, window.seconds, words)
+    return _Found(
+        window,
+        tuple(moved(flagged(segment, doubts), offset) for segment in said),
+        believed=not heard.silent(doubts),
+    )
+
+
+def _transcript(job: Job, found: list[_Found]) -> Transcript:
+    found = sorted(found, key=lambda each: each.window.start)
+    believed = tuple(segment for each in found if each.believed for segment in each.segments)
+    request = job.ear.request
+    return Transcript(
+        segments=believed,
+        language=request.language or "",
+        language_probability=job.language_probability,
+        duration=len(job.stretch.samples) / RATE,
+        speech_seconds=job.stretch.speech_seconds,
+        dropped=tuple(s for each in found if not each.believed for s in each.segments),
+        no_speech=not believed,
+    )
