@@ -172,9 +172,7 @@ class Runner:
         """Compute the next decoded items, as many as the task takes at once and are ready."""
         batch: list[Work] = []
         size = 0
-        while (
-            self._waiting and len(batch) < self.task.batch_size and size < self.task.batch_bytes
-        ):
+        while self._waiting and len(batch) < self.task.batch_size and size < self.task.batch_bytes:
             work, future = self._waiting[0]
             if batch and not wait([future], SOON).done:
                 break

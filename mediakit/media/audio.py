@@ -23,6 +23,8 @@ _BLOCK = 30 * RATE
 _PREROLL = 1.0  # seconds that decoders are given to settle after a jump; Opus wants 0.08
 # What may lack of the promised length without a word: seconds, and the share of it
 _SHORT, _SHORT_SHARE = 1.0, 0.01
+# flags of ffmpeg's readers (avformat.h): times may jump; times are counted, but FLAC's are its own
+_GENERIC_INDEX, _TS_DISCONT = 0x100, 0x200
 _ENCRYPTED = ("enca", "drms", "drmi")  # sample entries of protected MP4
 
 
@@ -75,7 +77,11 @@ class Recording:
             self.track = self.facts.tracks[container.streams.audio.index(found)]
             self._check_codec(found)
             self._seconds = _stream_seconds(container, found) or self.facts.seconds
-            self._broadcast = bool(container.format.flags & 0x200)  # AVFMT_TS_DISCONT
+            flags = container.format.flags
+            self._broadcast = bool(flags & _TS_DISCONT)
+            self._counted = flags & (_TS_DISCONT | _GENERIC_INDEX) == _GENERIC_INDEX and (
+                self.facts.format != "flac"
+            )
             audio_frames.leave_out_others(container, found)
             self._check_end(container, found, missing_bytes(file) / (container.size or 1))
 
@@ -93,7 +99,7 @@ class Recording:
         `opened`, truncated, no_audio, unsupported_format.
         """
         damage = Damage()
-        clock = Clock(start, self._seconds, self._broadcast)
+        clock = Clock(start, self._seconds, self._broadcast, self._counted)
         most = None if end is None else max(round((end - start) * RATE), 0)
         made = 0
         with closing(self._frames(start, damage)) as frames:

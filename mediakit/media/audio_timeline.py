@@ -27,12 +27,14 @@ class Clock:
     """Tells for each frame by how much it lies apart from those before it.
 
     `reached` is the second up to which sound was handed on, `end` the recording's if known;
-    `broadcast` formats may start their clock anew at any time.
+    `broadcast` formats may start their clock anew at any time; `counted` ones have no clock at all:
+    their times are ffmpeg's guess, which is wrong where the rate changes.
     """
 
     reached: float
     end: float | None = None
     broadcast: bool = False
+    counted: bool = False
     _position: float = 0.0
     _shift: float = 0.0
     _begun: bool = False
@@ -42,6 +44,8 @@ class Clock:
 
         `time` is its timestamp, None if it has none, `seconds` its length.
         """
+        if self.counted and self._begun:
+            time = None
         jump = 0.0 if time is None else time + self._shift - self._position
         if not self._begun:
             self._begin(time)

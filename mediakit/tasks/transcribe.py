@@ -55,7 +55,7 @@ class Said:
 
 class Transcribe(Task):
     name = "transcribe"
-    summary = "Write down what is said in recordings and videos: text, subtitles, data."
+    summary = "Write down what is said in recordings and videos."
     Params = TranscribeParams
     Execution = TranscribeExecution
     input_role = "audio"

@@ -1,7 +1,7 @@
 """Sound files of all kinds, made with PyAV and numpy out of tones and a little real speech."""
 
-import io
 import struct
+import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -62,8 +62,10 @@ class Maker:
     """A file in the making: streams first, then what they hold."""
 
     def __init__(self, format: str, **options: str) -> None:
-        self._file = io.BytesIO()
-        self._container = av.open(self._file, "w", format=format, options=options)
+        # in a folder, as MP4 with its index in front is made of a file that is there
+        self._folder = tempfile.TemporaryDirectory()
+        self._path = Path(self._folder.name) / "made"
+        self._container = av.open(str(self._path), "w", format=format, options=options)
 
     def sound(self, codec: str, rate: int, layout: str = "mono", **tags: str) -> Any:
         stream = self._container.add_stream(codec, rate=rate, layout=layout)
@@ -108,7 +110,8 @@ class Maker:
             if stream.codec_context.is_open:
                 self._container.mux(stream.encode(None))
         self._container.close()
-        return self._file.getvalue()
+        with self._folder:
+            return self._path.read_bytes()
 
 
 def encoded(
