@@ -36,8 +36,7 @@ class Downmix:
         self._weights: Samples = weights / weights.sum()
         self._alone: int | None = None  # the channel that is taken instead of the mix
         self._memory = _MEMORY * rate
-        self._power = np.zeros(len(names))  # of the channels, and of the mix
-        self._mixed = 0.0
+        self._power = self._mixed = 0.0  # of the loudest channels, and of the mix
 
     def __call__(self, channels: Samples) -> Samples:
         """C x N -> N; a weighted mean, which can't clip, or one channel as it is."""
@@ -50,15 +49,17 @@ class Downmix:
         return taken
 
     def _hear(self, channels: Samples, mixed: Samples) -> None:
-        kept = np.exp(-len(mixed) / self._memory)
-        self._power = self._power * kept + [float(each @ each) for each in channels] * self._heard
-        self._mixed = self._mixed * kept + float(mixed @ mixed)
-        loudest = int(self._power.argmax())
-        if self._power[loudest] <= _SILENCE * self._memory:
+        """Choose at once where a voice would be lost; go back to the mix when that has long been
+        heard well."""
+        power = np.array([float(each @ each) for each in channels]) * self._heard
+        loudest, share = int(power.argmax()), float(mixed @ mixed)
+        if power[loudest] <= _SILENCE * len(mixed):
             return
-        share = self._mixed / self._power[loudest]
-        if share < _LOST:
-            if self._alone is None or self._power[loudest] > _LOUDER * self._power[self._alone]:
-                self._alone = loudest
-        elif share > _FOUND:
+        kept = np.exp(-len(mixed) / self._memory)
+        self._power = self._power * kept + power[loudest]
+        self._mixed = self._mixed * kept + share
+        misses = self._alone is None or power[loudest] > _LOUDER * power[self._alone]
+        if share < _LOST * power[loudest]:
+            self._alone = loudest if misses else self._alone
+        elif misses or self._mixed > _FOUND * self._power:
             self._alone = None

@@ -70,7 +70,9 @@ class TestSamples:
         assert found.dtype == np.float32
         assert len(found) / RATE == pytest.approx(3.0, abs=0.13 if late else 0.06)
         assert lag(found, sweep(3.0), 1.0) == pytest.approx(late, abs=0.002)
-        assert level(found[RATE : 2 * RATE]) == pytest.approx(0.5, rel=0.12)
+        assert level(found[RATE : 2 * RATE]) == pytest.approx(
+            0.5, rel=0.25 if format == "amr" else 0.12
+        )
         assert Recording(data).seconds == pytest.approx(3.0, abs=0.25)
 
     @pytest.mark.parametrize(("format", "codec", "rate", "late"), KINDS)

@@ -21,6 +21,7 @@ _TOKENS = 20  # in a window, and
 _TOKENS_A_SECOND = 12  # that nobody speaks faster than, in any language; more is a loop
 _ECHO = 3  # tokens that, said twice on end, may be Whisper's own
 _BEHIND = 1.0  # seconds that a time may be off
+_EARLY = 1.5  # seconds of sound that may follow the last word; padding included
 _TICK = 0.02  # seconds of a timestamp token
 _INITIAL = 1.0  # seconds within which speech must begin, as whisper has it
 
@@ -191,7 +192,8 @@ def _astray(tokens: list[int], tokenizer: Tokenizer, seconds: float) -> bool:
         time * _TICK > seconds + _BEHIND and after < tokenizer.eot
         for time, after in zip(times, tokens[1:], strict=False)
     )
-    if behind or len(text) > _TOKENS_A_SECOND * (seconds + 1):
+    early = max(times, default=0) * _TICK < seconds - _EARLY
+    if early or behind or len(text) > _TOKENS_A_SECOND * (seconds + 1):
         return True
     return any(
         text[at : at + length] == text[at + length : at + 2 * length]
