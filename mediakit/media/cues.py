@@ -23,7 +23,14 @@ _ABBREVIATION = re.compile(r"(?i)^\W*(?:[a-z]|mr|mrs|ms|dr|st|jr|sr|prof|vs|etc|
 _SCRIPT = re.compile(
     "[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"
 )
-_UNIT = re.compile(rf"\s*(?:{_SCRIPT.pattern}[^\w\s]*|(?:(?!{_SCRIPT.pattern})\S)+)")
+# A unit of those: a character with what may not begin a line behind it (closing marks, small kana,
+# signs that belong to a Thai letter) and what may not end one before it.
+_OPENING = "「『（【〈《〔“‘([{เแโใไ"
+_BOUND = "ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ々ะาำๅๆ"
+_UNIT = re.compile(
+    rf"\s*[{re.escape(_OPENING)}]*(?:{_SCRIPT.pattern}(?:[{_BOUND}]|[^\w\s{re.escape(_OPENING)}])*|"
+    rf"(?:(?!{_SCRIPT.pattern})[^\s{re.escape(_OPENING)}])+)|\s*\S"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +79,37 @@ def cues(transcript: Transcript, layout: CueLayout) -> list[Cue]:
 
 def columns(text: str) -> int:
     """How wide a text is."""
+    if text.isascii():
+        return len(text)
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     return len(text) + wide - sum(1 for char in text if unicodedata.combining(char))
 
 
 def words_of(segment: Segment) -> tuple[Word, ...]:
-    """The words of a segment, each with the space before it."""
-    if segment.words:
-        return segment.words
+    """The words of a segment, each with the space before it; those of its text, where somebody
+    edited that."""
     text = segment.text.strip()
+    if segment.words and _bare("".join(word.text for word in segment.words)) == _bare(text):
+        return segment.words
     texts = _UNIT.findall(text if re.match(_SCRIPT, text) else f" {text}")
+    if len(texts) == len(segment.words):
+        pairs = zip(segment.words, texts, strict=True)
+        return tuple(replace(word, text=text) for word, text in pairs)
     ends = list(accumulate(len(text) for text in texts))
     if not ends:
         return ()
-    share = (segment.end - segment.start) / ends[-1]
+    start, last = segment.start, segment.end
+    if segment.words:
+        start, last = segment.words[0].start, max(segment.words[-1].end, segment.words[0].start)
+    share = (last - start) / ends[-1]
     return tuple(
-        Word(segment.start + (end - len(text)) * share, segment.start + end * share, text, 1.0)
+        Word(start + (end - len(text)) * share, start + end * share, text, 1.0)
         for text, end in zip(texts, ends, strict=True)
     )
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())
 
 
 def _runs(segments: Sequence[Segment], layout: CueLayout) -> Iterator[list[Word]]:
@@ -100,7 +120,8 @@ def _runs(segments: Sequence[Segment], layout: CueLayout) -> Iterator[list[Word]
         for word in words_of(segment):
             if not word.text.strip():
                 continue
-            if run and (word.start - run[-1].end >= layout.pause or _is_sentence(run, layout)):
+            pause = run and word.start - run[-1].end >= layout.pause
+            if pause or (run and _is_sentence(run, word, layout)):
                 yield run
                 run = []
             run.append(word)
@@ -108,10 +129,12 @@ def _runs(segments: Sequence[Segment], layout: CueLayout) -> Iterator[list[Word]
         yield run
 
 
-def _is_sentence(run: Sequence[Word], layout: CueLayout) -> bool:
-    last = run[-1].text.strip()
+def _is_sentence(run: Sequence[Word], after: Word, layout: CueLayout) -> bool:
+    """Whether one ends with the run; 7.30 a.m. and so on goes on in small letters."""
+    last, goes_on = run[-1].text.strip(), after.text.strip()[:1].islower()
     is_long = run[-1].end - run[0].start >= layout.min_cue_seconds
-    return bool(is_long and _STOP.search(last) and not _ABBREVIATION.match(last))
+    is_end = _STOP.search(last) and not _ABBREVIATION.match(last) and not goes_on
+    return bool(is_long and is_end)
 
 
 def _cut(words: list[Word], layout: CueLayout) -> Iterator[list[Word]]:
@@ -123,7 +146,7 @@ def _cut(words: list[Word], layout: CueLayout) -> Iterator[list[Word]]:
             yield words
             return
         rest = _width(words)
-        goal = rest / -(-rest // most)
+        goal = rest / max(-(-rest // most), 2)
         goal = min(goal, _width(words[:fitting]))
         at = min(range(1, fitting + 1), key=lambda n: _cost(words, n, goal, most))
         yield words[:at]
@@ -204,15 +227,28 @@ def _plain(text: str) -> str:
 
 
 def _timed(made: Sequence[Cue], layout: CueLayout, duration: float) -> list[Cue]:
-    """Longer where there is time to read, and never into the next one."""
-    timed: list[Cue] = []
-    for number, cue in enumerate(made):
-        start = max(cue.start, timed[-1].end if timed else 0.0)
-        limit = made[number + 1].start - layout.gap if number + 1 < len(made) else duration
+    """Longer where there is time to read, in whole milliseconds, each with a gap before the next,
+    and all within the recording if its length is known."""
+    times: list[tuple[int, int]] = []
+    for cue, after in zip(made, [*made[1:], None], strict=True):
         letters = sum(len(line) for line in cue.lines)
         wanted = max(layout.min_cue_seconds, letters / layout.max_chars_per_second)
-        end = max(cue.end, min(start + wanted, limit, start + layout.max_cue_seconds))
-        if number + 1 < len(made):
-            end = min(end, max(made[number + 1].start, start + 0.001))
-        timed.append(replace(cue, start=start, end=max(end, start + 0.001)))
-    return timed
+        start, end = cue.start, max(cue.end, cue.start + min(wanted, layout.max_cue_seconds))
+        if after:
+            end = min(end, max(after.start - layout.gap, (start + after.start) / 2))
+        first = max(_ms(start), times[-1][1] if times else 0)
+        times.append((first, max(_ms(end), first + 1)))
+    latest = _ms(duration)
+    for number in range(len(times) - 1, -1, -1) if latest >= len(times) else ():
+        start, end = times[number]
+        end = min(end, latest)
+        latest = min(start, end - 1)
+        times[number] = latest, end
+    return [
+        replace(cue, start=start / 1000, end=end / 1000)
+        for cue, (start, end) in zip(made, times, strict=True)
+    ]
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -61,7 +61,8 @@ def _srt(found: list[Cue]) -> Iterator[str]:
 def _lrc(found: list[Cue]) -> Iterator[str]:
     """Lines of lyrics; an empty one where nobody speaks for a while."""
     for number, cue in enumerate(found):
-        yield f"[{_minutes(cue.start)}]{cue.text}\n"
+        # brackets would be read as another time
+        yield f"[{_minutes(cue.start)}]{cue.text.translate(_ROUND)}\n"
         after = found[number + 1].start if number + 1 < len(found) else None
         if after is None or after - cue.end > 2:
             yield f"[{_minutes(cue.end)}]\n"
@@ -110,6 +111,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+_ROUND = str.maketrans("[]", "()")
 _SEGMENTS: dict[str, Callable[[Transcript], Iterator[str]]] = {
     "txt": _txt,
     "tsv": _tsv,

@@ -66,6 +66,7 @@ def _check(found: Transcript) -> None:
 def _check_span(part: Segment | Word) -> None:
     if not isinstance(part.text, str):
         raise ValueError("a text is none")
+    part.text.encode()  # half a character can't be written
     if _number(part.end) < _number(part.start):
         raise ValueError(f"what begins at {part.start} s ends before")
 

@@ -156,7 +156,9 @@ class _Going:
 
     def whole(self) -> Transcript:
         joined = join(self.parts)
-        return replace(joined, duration=self.heard.recording.seconds or joined.duration)
+        seconds = self.heard.recording.seconds or joined.duration
+        speech = round(joined.speech_seconds, 3)
+        return replace(joined, duration=round(seconds, 3), speech_seconds=speech)
 
     def close(self) -> None:
         self._reader.shutdown(cancel_futures=True)
