@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 
 import numpy as np
 from av.audio.stream import AudioStream
@@ -11,6 +10,7 @@ from av.container import InputContainer
 from mediakit.errors import ItemError, show
 from mediakit.media import audio_frames
 from mediakit.media.audio_cut import missing_bytes
+from mediakit.media.audio_facts import AudioFacts, Track, facts_of, seconds_of
 from mediakit.media.audio_formats import SUFFIXES, sniff
 from mediakit.media.audio_frames import Damage
 from mediakit.media.audio_mix import Samples
@@ -28,35 +28,13 @@ _GENERIC_INDEX, _TS_DISCONT = 0x100, 0x200
 _ENCRYPTED = ("enca", "drms", "drmi")  # sample entries of protected MP4
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
-    """One audio stream. `index` counts audio streams from 0; `codec` is ffmpeg's name, empty for
-    one that it does not know; `language` is the tag as written, such as "eng", or empty."""
-
-    index: int
-    codec: str
-    channels: int
-    rate: int
-    language: str
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class AudioFacts:
-    """`seconds` is as the file says, None where it does not; `format` is ffmpeg's name."""
-
-    seconds: float | None
-    tracks: tuple[Track, ...]
-    format: str
-
-
 def probe(source: Source, name: str = "") -> AudioFacts:
     """What a file (a path, or its bytes) says of its sound; `name` is for messages.
 
     Raises ItemError as `opened` does.
     """
     with opened(source, _called(source, name)) as (container, _):
-        return _facts(container)
+        return facts_of(container)
 
 
 class Recording:
@@ -72,11 +50,11 @@ class Recording:
         self.warnings: list[str] = []
         self._measured: float | None = None
         with opened(source, self.name) as (container, file):
-            self.facts = _facts(container)
+            self.facts = facts_of(container)
             found = self._choose(container, stream)
             self.track = self.facts.tracks[container.streams.audio.index(found)]
             self._check_codec(found)
-            self._seconds = _stream_seconds(container, found) or self.facts.seconds
+            self._seconds = seconds_of(container, found) or self.facts.seconds
             flags = container.format.flags
             self._broadcast = bool(flags & _TS_DISCONT)
             self._counted = flags & (_TS_DISCONT | _GENERIC_INDEX) == _GENERIC_INDEX and (
@@ -204,35 +182,6 @@ class Recording:
 
 def _called(source: Source, name: str) -> str:
     return name or (source if isinstance(source, str) else "the recording")
-
-
-def _facts(container: InputContainer) -> AudioFacts:
-    return AudioFacts(
-        None if container.duration is None else container.duration / 1e6,
-        tuple(_track(index, each) for index, each in enumerate(container.streams.audio)),
-        container.format.name,
-    )
-
-
-def _track(index: int, stream: AudioStream) -> Track:
-    tags, codec = stream.metadata, stream.codec_context
-    language = tags.get("language", "")
-    return Track(
-        index,
-        codec.name if codec else "",
-        codec.channels if codec else 0,
-        codec.sample_rate if codec else 0,
-        "" if language == "und" else language,
-        tags.get("title", ""),
-    )
-
-
-def _stream_seconds(container: InputContainer, stream: AudioStream) -> float | None:
-    """Where the stream ends, in seconds of playback."""
-    if stream.duration is None or stream.time_base is None:
-        return None
-    last = (stream.start_time or 0) + stream.duration
-    return float(last * stream.time_base) - audio_frames.zero_of(container)
 
 
 def _is_short(end: float, total: float) -> bool:

@@ -4,8 +4,8 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
+from mediakit.media.cue_words import words_of
 from mediakit.media.transcripts import Segment, Transcript, Word
 
 _AFTER = r"[\"'”’»)\]」』]*$"
@@ -19,18 +19,6 @@ _JOINS = re.compile(
 )
 # What ends in a full stop and ends no sentence.
 _ABBREVIATION = re.compile(r"(?i)^\W*(?:[a-z]|mr|mrs|ms|dr|st|jr|sr|prof|vs|etc|e\.g|i\.e|no)\.$")
-# Scripts without spaces: kana, CJK ideographs, Thai, Lao, Khmer, Myanmar.
-_SCRIPT = re.compile(
-    "[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"
-)
-# A unit of those: a character with what may not begin a line behind it (closing marks, small kana,
-# signs that belong to a Thai letter) and what may not end one before it.
-_OPENING = "「『（【〈《〔“‘([{เแโใไ"
-_BOUND = "ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ々ะาำๅๆ"
-_UNIT = re.compile(
-    rf"\s*[{re.escape(_OPENING)}]*(?:{_SCRIPT.pattern}(?:[{_BOUND}]|[^\w\s{re.escape(_OPENING)}])*|"
-    rf"(?:(?!{_SCRIPT.pattern})[^\s{re.escape(_OPENING)}])+)|\s*\S"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,33 +71,6 @@ def columns(text: str) -> int:
         return len(text)
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     return len(text) + wide - sum(1 for char in text if unicodedata.combining(char))
-
-
-def words_of(segment: Segment) -> tuple[Word, ...]:
-    """The words of a segment, each with the space before it; those of its text, where somebody
-    edited that."""
-    text = segment.text.strip()
-    if segment.words and _bare("".join(word.text for word in segment.words)) == _bare(text):
-        return segment.words
-    texts = _UNIT.findall(text if re.match(_SCRIPT, text) else f" {text}")
-    if len(texts) == len(segment.words):
-        pairs = zip(segment.words, texts, strict=True)
-        return tuple(replace(word, text=text) for word, text in pairs)
-    ends = list(accumulate(len(text) for text in texts))
-    if not ends:
-        return ()
-    start, last = segment.start, segment.end
-    if segment.words:
-        start, last = segment.words[0].start, max(segment.words[-1].end, segment.words[0].start)
-    share = (last - start) / ends[-1]
-    return tuple(
-        Word(start + (end - len(text)) * share, start + end * share, text, 1.0)
-        for text, end in zip(texts, ends, strict=True)
-    )
-
-
-def _bare(text: str) -> str:
-    return "".join(text.split())
 
 
 def _runs(segments: Sequence[Segment], layout: CueLayout) -> Iterator[list[Word]]:
@@ -179,7 +140,7 @@ def _break_cost(before: str, after: str) -> float:
         return 0.0
     if _ABBREVIATION.match(before) or _JOINS.match(before):
         return 0.6
-    if _CLAUSE.search(before) or _STOP.search(before):
+    if _CLAUSE.search(before) or (_STOP.search(before) and not after[:1].islower()):
         return 0.0
     return 0.2 if _JOINS.match(after) else 0.35
 
@@ -230,7 +191,8 @@ def _timed(made: Sequence[Cue], layout: CueLayout, duration: float) -> list[Cue]
     """Longer where there is time to read, in whole milliseconds, each with a gap before the next,
     and all within the recording if its length is known."""
     times: list[tuple[int, int]] = []
-    for cue, after in zip(made, [*made[1:], None], strict=True):
+    for number, cue in enumerate(made):
+        after = made[number + 1] if number + 1 < len(made) else None
         letters = sum(len(line) for line in cue.lines)
         wanted = max(layout.min_cue_seconds, letters / layout.max_chars_per_second)
         start, end = cue.start, max(cue.end, cue.start + min(wanted, layout.max_cue_seconds))

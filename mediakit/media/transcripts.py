@@ -8,6 +8,8 @@ SCHEMA = "mediakit/transcript/1"
 
 # Why a segment may be wrong; docs/transcript.md explains each.
 FLAGS = ("low_confidence", "may_be_silence", "repetitive")
+# languages without a space between sentences
+_CLOSE = ("ja", "yue", "zh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ class Transcript:
     @property
     def text(self) -> str:
         """All that was said, on one line."""
-        return " ".join(segment.text for segment in self.segments if segment.text)
+        space = "" if self.language in _CLOSE else " "
+        return space.join(segment.text for segment in self.segments if segment.text)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that `from_json` gives back; docs/transcript.md is its description."""

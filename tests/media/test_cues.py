@@ -1,6 +1,7 @@
 """Subtitles people can read: shapes, times and places where they are cut."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -113,6 +114,60 @@ def test_scripts_without_spaces_break_between_characters() -> None:
     assert "".join(cue.text for cue in found) == text
     assert all(columns(line) <= 24 for cue in found for line in cue.lines)
     assert not any(line.startswith(("、", "。")) for cue in found for line in cue.lines)
+
+
+def test_marks_stay_with_their_characters() -> None:
+    text = "「今日は」と彼は言った（笑）。コンピューターとビール、Hello「world」と『新しい本』。"
+    for width in range(10, 40, 2):
+        found = cues(said(Segment(0.0, 20.0, text)), CueLayout(max_line_width=width))
+        lines = [line for cue in found for line in cue.lines]
+        assert "".join(lines) == text
+        assert not any(line[0] in "」）。、』ーュ" or line[-1] in "「（『" for line in lines), lines
+    thai = cues(said(Segment(0.0, 6.0, "ทำไมเราไปที่โรงเรียนเมื่อวานนี้")), CueLayout(12))
+    lines = [line for cue in thai for line in cue.lines]
+    assert not any(line[0] in "ะาำ\u0e31\u0e34\u0e48" or line[-1] in "เแโใไ" for line in lines)
+
+
+def test_a_sentence_does_not_end_before_small_letters() -> None:
+    text = "I called him at about 7.30 a.m. and I said that we have to do this now, or not at all."
+    found = cues(said(spoken(text)), CueLayout())
+    assert [cue.text for cue in found] == [
+        "I called him at about 7.30 a.m. and I said that we have to do this now,",
+        "or not at all.",
+    ]
+    apart = "It ended at 7.30 p.m. We went."
+    assert len(cues(said(spoken(apart, each=0.4)), CueLayout())) == 2
+
+
+def test_no_word_is_left_over() -> None:
+    text = "Especially when the network is slow and messages arrive out of order or not ever again."
+    found = cues(said(spoken(text, each=0.2)), CueLayout())
+    assert min(len(cue.text) for cue in found) > 20
+
+
+def test_what_somebody_edited_is_shown_when_it_was_said() -> None:
+    heard = spoken("my name is jon smith")
+    (cue,) = cues(said(replace(heard, text="My name is John Smith.")), CueLayout())
+    assert cue.text == "My name is John Smith."
+    assert [word.start for word in cue.words] == [word.start for word in heard.words]
+    (cue,) = cues(said(replace(heard, text="John Smith")), CueLayout())
+    assert (cue.start, cue.end, cue.text) == (0.0, 1.5, "John Smith")
+
+
+def test_all_is_within_the_recording_whatever_a_model_says() -> None:
+    words = tuple(Word(4.999, 4.999, f" w{i}", 0.5) for i in range(40))
+    late = Segment(4.9, 5.5, "".join(word.text for word in words).strip(), words)
+    found = cues(said(spoken("one two three"), late, duration=5.0), CueLayout(20))
+    check(found, CueLayout(20), 5.0)
+    assert found[-1].end == 5.0
+    milliseconds = [round(time * 1000, 6) % 1 for cue in found for time in (cue.start, cue.end)]
+    assert set(milliseconds) == {0}
+
+
+def test_a_gap_parts_cues_that_follow_each_other() -> None:
+    found = cues(said(spoken("One two three four. Five six seven eight.")), CueLayout())
+    assert [cue.text for cue in found] == ["One two three four.", "Five six seven eight."]
+    assert found[1].start - found[0].end == pytest.approx(0.04)
 
 
 def test_nobody_speaks() -> None:

@@ -73,6 +73,15 @@ def test_lrc_has_the_length_of_lines() -> None:
     assert lines[1].startswith("[00:") and lines[1].endswith("]")  # silence, shown as such
 
 
+def test_lrc_has_no_brackets_but_those_of_times() -> None:
+    music = Transcript((Segment(1.0, 2.5, "[Music] la [01:02.03] la"),), "en", 1.0, 3.0, 1.5)
+    text = made("lrc", music)
+    assert text.splitlines()[0] == "[00:01.00](Music) la (01:02.03) la"
+    with av.open(io.BytesIO(text.encode()), format="lrc") as container:
+        (packet,) = [p for p in container.demux() if p.size and bytes(p).strip()]
+    assert bytes(packet).decode().strip() == "(Music) la (01:02.03) la"
+
+
 def test_tsv_is_as_whispers() -> None:
     assert made("tsv").splitlines() == [
         "start\tend\ttext",
@@ -133,6 +142,7 @@ def test_the_clock_carries() -> None:
         made("json").replace("0.5", '"0.5"', 1).encode(),
         made("json").replace("2.85", "0.1", 1).encode(),
         made("json").replace('"en"', "7", 1).encode(),
+        made("json").replace("tschüß", "\\ud800").encode(),
         b"[" * 100_000,
         b'{"start": 1, "text": "x"}\n{"start": 2}',
     ],
