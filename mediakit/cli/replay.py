@@ -74,6 +74,7 @@ def _only_told(given: Given) -> Given:
     told = {name for name in fields if given.sources.get(name) in here}
     params = type(given.params)(**{name: getattr(given.params, name) for name in told})
     sources = {k: v for k, v in given.sources.items() if k not in fields or k in told}
+    sources["list_file"] = "command line"  # rows: they may hold what an option needs
     return replace(given, params=params, sources=sources)
 
 

@@ -16,10 +16,10 @@ from mediakit.models.store import Store
 from mediakit.tasks import diffusion_models
 from mediakit.tasks.diffusion_models import Models, spec_of
 from mediakit.tasks.diffusion_notes import parameters
-from mediakit.tasks.diffusion_options import DiffusionExecution
+from mediakit.tasks.diffusion_options import DiffusionExecution, DiffusionParams
 from mediakit.tasks.diffusion_request import groups, params_of, request_of
 from mediakit.tasks.diffusion_spread import Spreader
-from mediakit.tasks.diffusion_values import unsaid
+from mediakit.tasks.diffusion_values import unsaid, unsaid_strength
 from mediakit.tasks.pictures import PictureTask, check_encoding, flag
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class DiffusionTask(PictureTask):
     extra = "diffusion"
     engine = ENGINE
     note_in_exif = True
+    usual_strength: ClassVar[float | None] = None  # of tasks that take one
     packages: ClassVar[tuple[str, ...]] = (
         "torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "compel",
         "safetensors", "dynamicprompts", *PictureTask.packages,
@@ -83,7 +84,7 @@ class DiffusionTask(PictureTask):
     @classmethod
     def unsaid(cls, params: Any, facts: "Model | None") -> dict[str, Any]:
         """Values for Params that nobody named; see `diffusion_values`."""
-        return unsaid(params, facts)
+        return unsaid(params, facts) | unsaid_strength(params, cls.usual_strength)
 
     @classmethod
     def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
@@ -212,11 +213,11 @@ class DiffusionTask(PictureTask):
 
     def request(self, item: Item, width: int, height: int, **more: Any) -> "Request":
         """What the engine is asked for. ItemError for what the model can't do."""
-        self._complete(item)
         return request_of(item, self._models, (width, height), **more)
 
-    def _complete(self, item: Item) -> None:
-        """Values that could not be known when the item was planned: its model was not here."""
+    def completed(self, item: Item) -> DiffusionParams:
+        """The item's Params, with values that could not be known when it was planned: its model
+        was not here."""
         recipe = item.recipe
         assert recipe is not None
         own = self.unsaid(params_of(item), self.facts(item))
@@ -224,3 +225,4 @@ class DiffusionTask(PictureTask):
             params = recipe.params.model_copy(update=own)
             given = tuple(f for f in self.Params.model_fields if f in recipe.given or f in own)
             item.recipe = replace(recipe, params=params, given=given)
+        return params_of(item)

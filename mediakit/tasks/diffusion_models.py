@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,8 @@ class Models:
 
         path = self._path(item, "diffusion")
         assert path
-        return Files(path, self._path(item, "vae"), self._path(item, "components"))
+        keep = partial(self._store.keep, spec_of(item))
+        return Files(path, self._path(item, "vae"), self._path(item, "components"), keep)
 
     def key(self, item: Item) -> tuple[str | None, ...]:
         """Of what is loaded for the item: equal ones are one set of weights."""

@@ -1,8 +1,11 @@
 """What A1111's web UI would have written into an item's picture; sites and tools read it."""
 
+import os
+
 from mediakit import __version__
 from mediakit.batch.item import Item
 from mediakit.models.adapters import split_weight
+from mediakit.models.given import WEIGHTS
 from mediakit.tasks.diffusion_models import spec_of
 from mediakit.tasks.diffusion_request import params_of
 
@@ -23,7 +26,8 @@ def parameters(item: Item, size: tuple[int, int] | None) -> str:
 def _bare(name: str) -> str:
     """A model's name without folders and suffix, as A1111 shows it."""
     name = name.rstrip("/").replace("\\", "/").rpartition("/")[2]
-    return name.removesuffix(".safetensors")
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in WEIGHTS else name
 
 
 def _tag(name: str, weight: float) -> str:

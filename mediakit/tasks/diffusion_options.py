@@ -42,8 +42,9 @@ Adapters = Annotated[tuple[str, ...], BeforeValidator(_adapters)]
 class DiffusionParams(PictureOutput):
     model: str = option(
         "sdxl",
-        "Model name (see: mediakit models list), a diffusers folder, a .safetensors checkpoint, "
-        "or hf:org/repository. starter-diffusion: tiny, draws coloured shapes, for trying out.",
+        "Model name (see: mediakit models list), a diffusers folder, a checkpoint (.safetensors or "
+        ".ckpt), or hf:org/repository. starter-diffusion: tiny, draws coloured shapes, for trying "
+        "out.",
     )
     prompt: str | None = option(
         None,

@@ -26,6 +26,12 @@ def unsaid(params: DiffusionParams, facts: "Model | None") -> dict[str, Any]:
     return found
 
 
+def unsaid_strength(params: DiffusionParams, usual: float | None) -> dict[str, float]:
+    """The strength where nobody named it, of tasks that have a `usual` one."""
+    named = getattr(params, "strength", None) is not None
+    return {} if usual is None or named else {"strength": usual}
+
+
 def unsaid_size(width: int | None, height: int | None, facts: "Model | None") -> dict[str, int]:
     """The sides of a generated picture that nobody named: the model's own."""
     sides = {"width": width, "height": height}

@@ -70,6 +70,7 @@ class Generate(DiffusionTask):
         return rounded(sides[0], facts), rounded(sides[1], facts)
 
     def decode(self, item: Item) -> Decoded:
+        self.completed(item)
         width, height = self.size(item)
         request = self.request(item, width, height)
         return Decoded(Asked(request, _picture, width * height * 3), ())

@@ -10,15 +10,15 @@ from mediakit.params import option
 from mediakit.prompts.sidecars import sidecar_prompt
 from mediakit.tasks.diffusion import DiffusionTask
 from mediakit.tasks.diffusion_options import DiffusionExecution, DiffusionParams
-from mediakit.tasks.diffusion_request import Asked, params_of
+from mediakit.tasks.diffusion_request import Asked
 from mediakit.tasks.pictures import unlike_input
 
 
 class Img2ImgParams(DiffusionParams):
-    strength: float = option(
-        0.55,
+    strength: float | None = option(
+        None,
         "How much may change: 0.35 little, 0.55 moderately, 0.75 a lot; 0 keeps the picture, 1 "
-        "ignores it.",
+        "ignores it. Left out: the model's own, else 0.55.",
         ge=0,
         le=1,
     )
@@ -37,6 +37,7 @@ class Img2Img(DiffusionTask):
     summary = "Restyle pictures by a prompt."
     Params = Img2ImgParams
     Execution = DiffusionExecution
+    usual_strength = 0.55
 
     @classmethod
     def prompt_of(cls, source: Source, params: Any) -> str:
@@ -62,7 +63,7 @@ class Img2Img(DiffusionTask):
         from mediakit.media.native import Native
         from mediakit.media.pictures import flatten, read_picture
 
-        params = params_of(item)
+        params = self.completed(item)
         assert isinstance(params, Img2ImgParams)
         data, state = item.source.read()
         picture = read_picture(data, item.source.path, self.execution.max_pixels)

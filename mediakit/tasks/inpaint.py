@@ -17,7 +17,7 @@ from mediakit.models.spec import ModelSpec
 from mediakit.params import option
 from mediakit.tasks.diffusion import DiffusionTask
 from mediakit.tasks.diffusion_options import DiffusionExecution, DiffusionParams
-from mediakit.tasks.diffusion_request import Asked, params_of
+from mediakit.tasks.diffusion_request import Asked
 from mediakit.tasks.img2img import seeded
 from mediakit.tasks.pictures import unlike_input
 
@@ -76,9 +76,10 @@ class InpaintParams(DiffusionParams):
         "remove things; noise: random pixels of the picture, for something new. Matters less the "
         "nearer --strength is to 1.",
     )
-    strength: float = option(
-        1.0,
-        "How much of what is under the mask may change: 0.5 moderately, 0.75 a lot, 1 all of it.",
+    strength: float | None = option(
+        None,
+        "How much of what is under the mask may change: 0.5 moderately, 0.75 a lot, 1 all of it. "
+        "Left out: the model's own, else 1.",
         ge=0,
         le=1,
     )
@@ -105,6 +106,7 @@ class Inpaint(DiffusionTask):
     summary = "Repaint masked parts of pictures, or paint more around them."
     Params = InpaintParams
     Execution = DiffusionExecution
+    usual_strength = 1.0
 
     @classmethod
     def settle(cls, params: Any, given: Collection[str], models: Mapping[str, ModelSpec]) -> Any:
@@ -159,7 +161,7 @@ class Inpaint(DiffusionTask):
         from mediakit.media.paste import Repaint, prepare
         from mediakit.media.pictures import flatten, in_srgb, read_picture
 
-        params = params_of(item)
+        params = self.completed(item)
         assert isinstance(params, InpaintParams)
         data, state = item.source.read()
         states = [state]

@@ -71,6 +71,33 @@ def test_what_an_entry_names_stays_its_own(mediakit: Any) -> None:
     assert not {"steps", "guidance_scale", "width"} & set(record["given"])
 
 
+@pytest.mark.parametrize(
+    ("task", "model", "strength", "own"),
+    [("img2img", "sd-turbo", 0.5, True), ("img2img", "z-image-turbo", 0.6, True),
+     ("inpaint", "sdxl-inpainting", 0.99, True), ("img2img", "sd15", 0.55, False),
+     ("inpaint", "sd15", 1.0, False)],
+)  # fmt: skip
+def test_strength_is_the_models_own(
+    mediakit: Any, task: str, model: str, strength: float, own: bool
+) -> None:
+    photo("a.png")
+    mask = ("--mask", "a.png") if task == "inpaint" else ()
+    command = (task, "a.png", *mask, "--prompt", "x", "-o", "out", "--model", model)
+    for told in ((), ("--strength", "0.3")):
+        (line,) = mediakit(*command, *told, "--dry-run", "--json").lines
+        record = json.loads(line)
+        assert record["params"]["strength"] == (0.3 if told else strength)
+        assert ("strength" in record["given"]) == (bool(told) or not own)
+
+
+def test_strength_that_nobody_names_is_the_usual_one(run: Run) -> None:
+    photo("a.png")
+    command = ("img2img", "a.png", "--prompt", "x", "--steps", "4", "--exact", "--name")
+    (usual,) = run(*command, "1.png", "-o", "a").lines
+    (named,) = run(*command, "1.png", "-o", "b", "--strength", "0.55").lines
+    assert Path(usual).read_bytes() == Path(named).read_bytes()
+
+
 @pytest.mark.parametrize("source", ["a.png", "r.jsonl"])
 def test_replay_does_not_depend_on_what_is_usual_now(
     run: Run, mediakit: Any, net: Path, monkeypatch: pytest.MonkeyPatch, source: str
@@ -217,6 +244,17 @@ def test_a_records_own_values_are_not_judged_again(run: Run, mediakit: Any, net:
     assert mediakit("replay", "b.png", "-o", "again", "--model", net).lines == ["again/a.png"]
 
 
+def test_replayed_pictures_may_be_fitted_otherwise(run: Run, mediakit: Any, net: Path) -> None:
+    """Into the sizes that their records hold."""
+    photo("a.png", (128, 64))
+    command = ("img2img", "a.png", "--prompt", "x", "--steps", "2", "-o")
+    run(*command, "b.png", "--width", "64", "--height", "64")
+    again = ("replay", "b.png", "--fit", "keep", "--model", net, "-o")
+    (made,) = mediakit(*again, "again", "--json").records
+    assert sizes([made]) == [(64, 32)] and made["params"]["width"] == 64
+    assert run(*command, "c.png", "--fit", "keep", status=2).errors == ["useless_option"]
+
+
 # masks beside the pictures
 
 
@@ -287,6 +325,38 @@ def test_vaes_count_by_content(named: Callable[..., str], net: Path) -> None:
     for file in (net / "vae").iterdir():
         Path("vae", file.name).write_bytes(file.read_bytes())
     assert named("--vae", "vae") == named("--vae", str(net / "vae")) != named()
+
+
+# checkpoints in one file
+
+
+def test_pickles_are_kept_as_safetensors(
+    mediakit: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loaded from those when next the same file is given; the picture and its name are the same."""
+    root = tmp_path_factory.mktemp("pickle")
+    monkeypatch.setenv("MEDIAKIT_CACHE", str(root / "models"))
+    file = single_files.single_file(
+        nets.sd1(root / "sd1", tokens=49408), "sd1", root / "a.safetensors"
+    )
+    state = single_files.load_file(file)
+    torch.save({"state_dict": state, "epoch": 3}, root / "a.ckpt")
+    command = ("generate", "a cat", "--steps", "2", "--width", "64", "--height", "64",
+               "--threads", "1", "--exact", "--model")  # fmt: skip
+    (first,) = mediakit(*command, root / "a.ckpt", "-o", "first", "--json").records
+    (kept,) = (root / "models/.local").glob("*.safetensors")
+    assert kept.name == f"{first['models'][0]['sha256'][:16]}.safetensors"
+    found = single_files.load_file(kept)
+    assert found.keys() == state.keys() and all(found[k].equal(state[k]) for k in state)
+    monkeypatch.setattr(torch, "load", None)
+    (again,) = mediakit(*command, root / "a.ckpt", "-o", "again", "--json").records
+    assert Path(again["outputs"][0]).name == Path(first["outputs"][0]).name
+    (twin,) = mediakit(*command, file, "-o", "twin", "--json").records
+    pictures = [np.asarray(Image.open(r["outputs"][0])).astype(int) for r in (first, again, twin)]
+    assert np.array_equal(pictures[1], pictures[2])
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+    with Image.open(again["outputs"][0]) as picture:
+        assert "Model: a," in picture.text["parameters"]  # type: ignore[attr-defined]
 
 
 # what a single file lacks

@@ -1,5 +1,6 @@
 """The configuration of each part of a single-file checkpoint, from the shapes of its tensors."""
 
+import math
 from typing import Any
 
 from mediakit.engines.diffusion.layout import UNET, Layout, Shapes
@@ -16,11 +17,13 @@ _NOISE = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
-# Scaling (and shift) of latents: arXiv:2112.10752, arXiv:2307.01952, FLUX.1's autoencoder
+# Scaling (and shift) of latents: arXiv:2112.10752, arXiv:2307.01952; of SD 3 and FLUX.1 their
+# vae/config.json
 _SCALING: dict[str, dict[str, Any]] = {
     "sd1": {"scaling_factor": 0.18215},
     "sd2": {"scaling_factor": 0.18215},
     "sdxl": {"scaling_factor": 0.13025, "force_upcast": True},
+    "sd3": {"scaling_factor": 1.5305, "shift_factor": 0.0609},
     "flux": {"scaling_factor": 0.3611, "shift_factor": 0.1159},
 }
 _HEAD = 64  # channels of an attention head, in CLIP and from SD 2 on in the U-Net too
@@ -65,6 +68,13 @@ def open_clip_config(shapes: Shapes, prefix: str, family: str) -> dict[str, Any]
     if family == "sdxl":
         config["projection_dim"] = shapes[f"{prefix}text_projection"][1]
     return config
+
+
+def sd3_clip_config(shapes: Shapes, prefix: str, second: bool) -> dict[str, Any]:
+    """Both with a projection: ViT-L, and ViT-bigG (`second`), in the layout of transformers."""
+    out = shapes[f"{prefix.removesuffix('text_model.')}text_projection.weight"][0]
+    config = clip_config(shapes, prefix) | {"projection_dim": out}
+    return config | {"hidden_act": "gelu"} if second else config
 
 
 def t5_config(shapes: Shapes, prefix: str) -> dict[str, Any]:
@@ -139,8 +149,40 @@ def flux_config(layout: Layout, prefix: str) -> dict[str, Any]:
     }
 
 
+def sd3_config(layout: Layout, prefix: str) -> dict[str, Any]:
+    """SD3Transformer2DModel. Heads are of 64 channels in SD 3, and as long as their norms in 3.5;
+    some blocks of 3.5 medium attend to the picture twice."""
+    shapes = layout.shapes
+    first = f"{prefix}joint_blocks.0.x_block.attn."
+    hidden, channels, patch, _ = shapes[f"{prefix}x_embedder.proj.weight"]
+    head = shapes.get(f"{first}ln_q.weight", (_HEAD,))[0]
+    count = _count(shapes, f"{prefix}joint_blocks.")
+    return {
+        "_class_name": "SD3Transformer2DModel",
+        "sample_size": 128,
+        "patch_size": patch,
+        "in_channels": channels,
+        "out_channels": shapes[f"{prefix}final_layer.linear.weight"][0] // patch**2,
+        "num_layers": count,
+        "attention_head_dim": head,
+        "num_attention_heads": hidden // head,
+        "joint_attention_dim": shapes[f"{prefix}context_embedder.weight"][1],
+        "caption_projection_dim": shapes[f"{prefix}context_embedder.weight"][0],
+        "pooled_projection_dim": shapes[f"{prefix}y_embedder.mlp.0.weight"][1],
+        "pos_embed_max_size": math.isqrt(shapes[f"{prefix}pos_embed"][1]),
+        "qk_norm": "rms_norm" if f"{first}ln_q.weight" in shapes else None,
+        "dual_attention_layers": tuple(
+            i
+            for i in range(count)
+            if f"{prefix}joint_blocks.{i}.x_block.attn2.qkv.weight" in shapes
+        ),
+    }
+
+
 def scheduler_config(layout: Layout, prediction: str) -> dict[str, Any]:
     """As published with the family's first model."""
+    if layout.family == "sd3":
+        return {"_class_name": layout.scheduler, "shift": 3.0}
     if layout.family.startswith("flux"):
         dynamic = (
             {"shift": 3.0, "use_dynamic_shifting": True} if layout.guidance else {"shift": 1.0}

@@ -55,7 +55,8 @@ class Encoder:
         self._kept.clear()
 
     def _texts(self, request: Request, guided: bool) -> dict[str, Any]:
-        made: dict[str, Any] = {"prompt": request.prompt, "warnings": _literal(request.prompt)}
+        text = request.prompt
+        made: dict[str, Any] = {"prompt": text, "warnings": (*self._cut(text, 0), *_literal(text))}
         if guided and self._family.negative:
             made["negative_prompt"] = request.negative_prompt or " "
         return made
@@ -141,8 +142,9 @@ class Encoder:
         text = self._pipe.maybe_convert_prompt(text, tokenizer)
         return bool(len(tokenizer(text).input_ids) > tokenizer.model_max_length)
 
-    def _cut(self, text: str) -> tuple[str, ...]:
-        """A warning that quotes what the longest-sighted encoder will not see."""
+    def _cut(self, text: str, ends: int = 1) -> tuple[str, ...]:
+        """A warning that quotes what the longest-sighted encoder will not see, which reads `ends`
+        marks of the end beside the words."""
         reader = getattr(self._pipe, self._family.reader, None)
         words = self._family.words
         if reader is None:
@@ -150,7 +152,7 @@ class Encoder:
         ids = reader(text, add_special_tokens=True).input_ids
         if len(ids) <= words:
             return ()
-        cut = reader.decode(ids[words - 1 :], skip_special_tokens=True).strip()
+        cut = reader.decode(ids[words - ends :], skip_special_tokens=True).strip()
         return (f'the prompt is longer than the model reads ({words} tokens); cut: "{cut}"',)
 
 

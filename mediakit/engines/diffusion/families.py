@@ -17,7 +17,9 @@ class Family:
     `encoded`: what encode_prompt returns, as names of the pipeline's arguments with "negative_"
     before those of the negative prompt; empty: the pipeline is given texts.
     `clip`: (text encoder, tokenizer) pairs that weights, chunks and embeddings work on.
-    `words`: tokens that the longest-sighted text encoder takes, `reader` its tokenizer.
+    `words`: tokens that the longest-sighted text encoder takes (of a chat: those of the prompt),
+    `reader` its tokenizer. `always`: more arguments of the pipeline.
+    `fewest`: steps that its scheduler can count with.
     `unguided`: arguments that turn classifier-free guidance off.
     """
 
@@ -34,6 +36,8 @@ class Family:
     clip: tuple[tuple[str, str], ...] = ()
     words: int = 512
     reader: str = "tokenizer"
+    fewest: int = 1
+    always: Mapping[str, int] = field(default_factory=dict)
     unguided: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -79,10 +83,13 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             "qwen-image", _sd("QwenImage"), 1328, 16, guidance="true_cfg_scale", words=1024,
-            unguided={"true_cfg_scale": 1.0},
+            fewest=2, always={"max_sequence_length": 1024}, unguided={"true_cfg_scale": 1.0},
         ),
-        Family("z-image", _sd("ZImage"), 1024, 16, unguided={"guidance_scale": 0.0}),
-        Family("flux2-klein", {TEXT2IMG: "Flux2KleinPipeline"}, 1024, 16, negative=False),
+        # 512, of which 3 say that the user speaks
+        Family("z-image", _sd("ZImage"), 1024, 16, words=509, unguided={"guidance_scale": 0.0}),
+        Family(
+            "flux2-klein", {TEXT2IMG: "Flux2KleinPipeline"}, 1024, 16, negative=False, words=509
+        ),
     )
 }  # fmt: skip
 

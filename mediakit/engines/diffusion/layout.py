@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mediakit.engines.diffusion.pickled import shapes_of
 from mediakit.errors import UserError, show
+from mediakit.models.keeping import PICKLES
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -20,7 +22,10 @@ CLIP_L = (
     "text_encoders.clip_l.transformer.text_model.",
 )
 OPEN_CLIP = ("cond_stage_model.model.", "conditioner.embedders.1.model.")
+CLIP_G = ("text_encoders.clip_g.transformer.text_model.",)
 T5 = ("text_encoders.t5xxl.transformer.",)
+# T5's tokenizer, which no file holds and which is too large to ship
+_BORROWED = {"flux": ("tokenizer_2",), "flux-fill": ("tokenizer_2",), "sd3": ("tokenizer_3",)}
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,17 @@ class Layout:
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What this file lacks, and what no file holds: T5's tokenizer, too large to ship."""
-        return (*self.missing, *(["tokenizer_2"] if self.family.startswith("flux") else []))
+        """What this file lacks, and what no file holds."""
+        return (*self.missing, *_BORROWED.get(self.family, ()))
 
 
 def identify(path: Path) -> Layout:
     """UserError unknown_model, bad_weights (damaged, or of no architecture that is read here),
-    wrong_model (a LoRA, VAE, refiner ...)."""
-    shapes, metadata = header(path)
+    unsafe_weights (a pickle of more than tensors), wrong_model (a LoRA, VAE, refiner ...)."""
     name = show(path)
-    if path.suffix.lower() != ".safetensors":
-        raise UserError("bad_weights", f"{name}: only .safetensors checkpoints are read")
+    shapes, metadata = header(path)
+    if path.suffix.lower() not in (".safetensors", *PICKLES):
+        raise UserError("bad_weights", f"{name}: only .safetensors and .ckpt checkpoints are read")
     if f"{UNET}input_blocks.0.0.weight" in shapes:
         return _of_unet(shapes, metadata, name)
     for prefix in (UNET, ""):
@@ -57,11 +62,18 @@ def identify(path: Path) -> Layout:
             f"{prefix}vector_in.in_layer.weight" in shapes
         ):
             return _of_flux(shapes, metadata, prefix)
+        if f"{prefix}joint_blocks.0.context_block.attn.qkv.weight" in shapes and (
+            f"{prefix}pos_embed" in shapes
+        ):
+            return _of_sd3(shapes, metadata, prefix)
     raise UserError(*_other(shapes, name))
 
 
 def header(path: Path) -> tuple[Shapes, Mapping[str, str]]:
-    """Shapes of all tensors, and the metadata. UserError unknown_model, bad_weights."""
+    """Shapes of all tensors, and the metadata. UserError unknown_model, bad_weights,
+    unsafe_weights."""
+    if path.suffix.lower() in PICKLES:
+        return shapes_of(path), {}
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
@@ -133,6 +145,18 @@ def _of_flux(shapes: Shapes, metadata: Mapping[str, str], prefix: str) -> Layout
     return Layout(**{**found.__dict__, "guidance": guided})
 
 
+def _of_sd3(shapes: Shapes, metadata: Mapping[str, str], prefix: str) -> Layout:
+    parts = {
+        "vae": first(shapes, VAE),
+        "text_encoder": first(shapes, CLIP_L),
+        "text_encoder_2": first(shapes, CLIP_G),
+        "text_encoder_3": first(shapes, T5),
+    }
+    channels = shapes[f"{prefix}x_embedder.proj.weight"][1]
+    told = (channels, _native(metadata), "FlowMatchEulerDiscreteScheduler")
+    return _layout("sd3", shapes, metadata, parts, told)
+
+
 def _layout(
     family: str,
     shapes: Shapes,
@@ -157,11 +181,6 @@ def _other(shapes: Shapes, name: str) -> tuple[str, str]:
     keys = list(shapes)
     if any("lora_" in key for key in keys):
         return "wrong_model", f"{name} is a LoRA; give it with --lora, beside its model"
-    if any("joint_blocks." in key for key in keys):
-        return (
-            "bad_weights",
-            f"{name} is Stable Diffusion 3 in one file, which is not read; get its folder",
-        )
     if any("down_blocks.0.resnets" in key or "single_transformer_blocks" in key for key in keys):
         return (
             "missing_component",
@@ -171,6 +190,6 @@ def _other(shapes: Shapes, name: str) -> tuple[str, str]:
         return "wrong_model", f"{name} is a VAE; give it with --vae, beside a model"
     return (
         "bad_weights",
-        f"{name} is of an architecture that is not known; Stable Diffusion 1, 2, XL and FLUX.1 "
-        "are read from one file, others from a diffusers folder",
+        f"{name} is of an architecture that is not known; Stable Diffusion 1, 2, 3, XL and "
+        "FLUX.1 are read from one file, others from a diffusers folder",
     )

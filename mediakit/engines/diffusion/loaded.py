@@ -196,6 +196,7 @@ class Diffusion:
             "num_inference_steps": request.steps,
             "width": request.width,
             "height": request.height,
+            **self.model.family.always,
         }
         if task != TEXT2IMG:
             made["strength"] = request.strength

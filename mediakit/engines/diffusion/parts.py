@@ -11,6 +11,7 @@ import torch
 
 from mediakit.engines.diffusion import layout
 from mediakit.engines.diffusion.configs import vae_config
+from mediakit.engines.diffusion.pickled import unwrapped
 from mediakit.engines.diffusion.probe import read_json
 from mediakit.engines.faults import meaning
 from mediakit.engines.weights import read_weights
@@ -110,7 +111,7 @@ def vae_part(path: Path, family: str, dtype: torch.dtype) -> Any:
     config = vae_config(shapes, prefix, family)
     state = {
         f"first_stage_model.{key.removeprefix(prefix)}": value
-        for key, value in read_weights(path).items()
+        for key, value in unwrapped(read_weights(path)).items()
         if key.startswith(prefix)
     }
     return guarded(

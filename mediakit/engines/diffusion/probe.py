@@ -54,6 +54,8 @@ class Model:
         _check_arrays(request)
         if not 0 <= request.strength <= 1 or request.steps < 1:
             raise ItemError("usage", "strength lies between 0 and 1, and steps are at least 1")
+        if request.steps < self.family.fewest:
+            raise ItemError("usage", f"{self.name} takes at least {self.family.fewest} steps")
         self._check_useful(request)
 
     def _cannot(self, task: str) -> str:

@@ -1,5 +1,6 @@
 """What a diffusion model is asked for and what it gives; imports no model library."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,14 +20,16 @@ TEXT2IMG, IMG2IMG, INPAINT = "text2img", "img2img", "inpaint"
 class Files:
     """The files of one loaded set of weights.
 
-    `path`: a diffusers folder, or a .safetensors checkpoint in the layout of its authors.
-    `vae`: another VAE: a folder with its config.json, or a .safetensors.
+    `path`: a diffusers folder, or a checkpoint in the layout of its authors: .safetensors, or a
+    pickle of tensors alone. `vae`: another VAE: a folder with its config.json, or one such file.
     `parts`: a diffusers folder that gives what `path` lacks (text encoders, tokenizers, VAE).
+    `keep`: called with `path` and a function that writes its tensors as safetensors.
     """
 
     path: Path
     vae: Path | None = None
     parts: Path | None = None
+    keep: Callable[[Path, Callable[[Path], None]], object] | None = None
 
 
 @dataclass(frozen=True)

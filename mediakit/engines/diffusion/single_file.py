@@ -1,6 +1,7 @@
 """How a checkpoint in one file, in the layout of its authors, becomes the parts of a pipeline."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from mediakit.engines.diffusion.families import FAMILIES
 from mediakit.engines.diffusion.flux_names import convert_flux
 from mediakit.engines.diffusion.layout import UNET, Layout
 from mediakit.engines.diffusion.parts import filled, folder_parts, guarded, quiet
+from mediakit.engines.diffusion.pickled import unwrapped
 from mediakit.engines.diffusion.request import Files
-from mediakit.engines.weights import read_weights
+from mediakit.engines.weights import read_weights, write_weights
 from mediakit.errors import UserError, show
 
 State = Mapping[str, Any]
@@ -21,7 +23,9 @@ _CALLED = {
     "vae": "VAE",
     "text_encoder": "text encoder (CLIP)",
     "text_encoder_2": "second text encoder",
+    "text_encoder_3": "third text encoder (T5)",
     "tokenizer_2": "tokenizer of T5",
+    "tokenizer_3": "tokenizer of T5",
 }
 
 
@@ -41,8 +45,10 @@ def single_file_parts(files: Files, dtype: torch.dtype, given: State) -> dict[st
     lacking = [part for part in lacking if part not in parts]
     if lacking:
         raise _missing(files, lacking)
-    state = read_weights(files.path)
+    state = unwrapped(read_weights(files.path))
     parts |= guarded(files.path, lambda: _nets(found, state, dtype, files, parts))
+    if files.keep:
+        files.keep(files.path, partial(write_weights, state))
     return parts | {name: made for name, made in _tokenizers(found).items() if name not in parts}
 
 
@@ -73,6 +79,8 @@ def _nets(
     if found.family.startswith("flux"):
         prefix = UNET if f"{UNET}img_in.weight" in found.shapes else ""
         made["transformer"] = convert_flux(state, configs.flux_config(found, prefix), prefix, dtype)
+    elif found.family == "sd3":
+        made["transformer"] = _sd3_net(found, state, dtype)
     else:
         config = configs.unet_config(found, native)
         net = conversions.convert_ldm_unet_checkpoint(dict(state), config)
@@ -90,6 +98,20 @@ def _nets(
     return made
 
 
+def _sd3_net(found: Layout, state: State, dtype: torch.dtype) -> Any:
+    import diffusers.loaders.single_file_utils as names
+    from diffusers import SD3Transformer2DModel
+
+    convert: Any = names.convert_sd3_transformer_checkpoint_to_diffusers
+    prefix = UNET if f"{UNET}pos_embed" in found.shapes else ""
+    own = ("joint_blocks.", "pos_embed", "x_embedder.", "t_embedder.", "context_embedder.",
+           "y_embedder.", "final_layer.")  # fmt: skip
+    net = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    net = {key: value for key, value in net.items() if key.startswith(own)}
+    config = configs.sd3_config(found, prefix)
+    return filled(SD3Transformer2DModel, config, convert(net), dtype)
+
+
 def _text_encoder(found: Layout, part: str, state: State, dtype: torch.dtype) -> Any:
     import diffusers.loaders.single_file_utils as conversions
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -101,6 +123,9 @@ def _text_encoder(found: Layout, part: str, state: State, dtype: torch.dtype) ->
     if prefix in layout.OPEN_CLIP:
         config = configs.open_clip_config(found.shapes, prefix, found.family)
         cls = CLIPTextModelWithProjection if found.family == "sdxl" else CLIPTextModel
+    elif found.family == "sd3":
+        config = configs.sd3_clip_config(found.shapes, prefix, prefix in layout.CLIP_G)
+        cls = CLIPTextModelWithProjection
     else:
         config = configs.clip_config(found.shapes, prefix)
     with torch.device("meta"):
@@ -109,8 +134,8 @@ def _text_encoder(found: Layout, part: str, state: State, dtype: torch.dtype) ->
         convert: Any = conversions.convert_open_clip_checkpoint
         weights = convert(net, dict(state), prefix=prefix)
     else:
-        weights = {f"text_model.{k.removeprefix(prefix)}": v for k, v in state.items()
-                   if k.startswith(prefix)}  # fmt: skip
+        above = prefix.removesuffix("text_model.")  # where a projection is
+        weights = {k.removeprefix(above): v for k, v in state.items() if k.startswith(above)}
     if not hasattr(net, "text_model"):  # flattened in transformers 5.6
         weights = {key.removeprefix("text_model."): value for key, value in weights.items()}
     return _with_weights(net, weights, dtype)
@@ -146,7 +171,7 @@ def _with_weights(net: Any, weights: State, dtype: torch.dtype) -> Any:
 
 
 def _tokenizers(found: Layout) -> dict[str, Any]:
-    if found.family == "sdxl":
+    if found.family in ("sdxl", "sd3"):
         return {"tokenizer": clip_tokenizer(), "tokenizer_2": clip_tokenizer("!")}
     return {"tokenizer": clip_tokenizer("!" if found.family == "sd2" else "<|endoftext|>")}
 

@@ -54,18 +54,21 @@ def single(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
     def make(family: str, **options: Any) -> Path:
         file = root / f"{family}.safetensors"
         if not file.exists():
-            folder = model(family, f"{family}-words", tokens=49408, **options)
+            kind = "sd3" if family == "sd35" else family
+            if family == "sd35":
+                options |= {"qk_norm": "rms_norm", "dual_attention_layers": (0,)}
+            folder = model(kind, f"{family}-words", tokens=49408, **options)
             shutil.copytree(folder, root / family)
             for place, pad in (("tokenizer", "!" if family == "sd2" else nets.EOS),
                                ("tokenizer_2", "!")):  # fmt: skip
-                if family == "sdxl" or place == "tokenizer":
+                if family in ("sdxl", "sd35") or place == "tokenizer":
                     shutil.rmtree(root / family / place)
                     clip_tokenizer(pad).save_pretrained(root / family / place)
             extra = {}
             if family == "sd2":  # by which the velocity kind is told from the other
                 name = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
                 extra[name] = torch.tensor([1.0, -1.0])
-            single_files.single_file(root / family, family, file, **extra)
+            single_files.single_file(root / family, kind, file, **extra)
         return file
 
     return make

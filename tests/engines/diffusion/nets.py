@@ -8,11 +8,13 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
     DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     Flux2Transformer2DModel,
     FluxTransformer2DModel,
+    QwenImageTransformer2DModel,
     SD3Transformer2DModel,
     UNet2DConditionModel,
     ZImageTransformer2DModel,
@@ -21,6 +23,8 @@ from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
     Qwen3Config,
     Qwen3ForCausalLM,
@@ -246,18 +250,20 @@ def t5(folder: Path, size: int = 64) -> None:
     net.save_pretrained(folder)
 
 
-def sd3(folder: Path, seed: int = 4) -> Path:
-    """Stable Diffusion 3: two CLIPs and a T5, a flow-matching transformer."""
+def sd3(folder: Path, seed: int = 4, **options: Any) -> Path:
+    """Stable Diffusion 3: two CLIPs and a T5, a flow-matching transformer; 3.5 medium with
+    `qk_norm="rms_norm", dual_attention_layers=(0,)`."""
     torch.manual_seed(seed)
-    clip(folder / "text_encoder", 32, 3, projection_dim=32)
-    clip(folder / "text_encoder_2", 32, 3, projection_dim=32, hidden_act="gelu")
+    tokens = options.pop("tokens", VOCAB)
+    clip(folder / "text_encoder", 32, 3, projection_dim=32, vocab=tokens)
+    clip(folder / "text_encoder_2", 32, 3, projection_dim=32, hidden_act="gelu", vocab=tokens)
     t5(folder / "text_encoder_3", 64)
     vae(folder / "vae", latent_channels=16, scaling_factor=1.5305, shift_factor=0.0609,
         use_quant_conv=False, use_post_quant_conv=False)  # fmt: skip
     SD3Transformer2DModel(
         sample_size=8, patch_size=2, in_channels=16, out_channels=16, num_layers=2,
         attention_head_dim=8, num_attention_heads=4, caption_projection_dim=32,
-        joint_attention_dim=64, pooled_projection_dim=64, pos_embed_max_size=16,
+        joint_attention_dim=64, pooled_projection_dim=64, pos_embed_max_size=16, **options,
     ).save_pretrained(folder / "transformer")  # fmt: skip
     FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(folder / "scheduler")
     clip_tokenizer(folder / "tokenizer")
@@ -363,13 +369,51 @@ def flux2_klein(folder: Path, seed: int = 7) -> Path:
     return _one_encoder(folder, *parts, is_distilled=True)
 
 
+def qwen_vl(folder: Path) -> None:
+    """A Qwen 2.5 VL: a language model that sees, of which Qwen-Image reads the words only."""
+    text = {
+        "vocab_size": 260, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 2048,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
+    }  # fmt: skip
+    sight = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2,
+             "out_hidden_size": 32, "fullatt_block_indexes": [0]}  # fmt: skip
+    net = Qwen2_5_VLForConditionalGeneration(
+        Qwen2_5_VLConfig(text_config=text, vision_config=sight)
+    )
+    for name, value in net.named_parameters():  # random ones hardly differ from word to word
+        if "embed_tokens" in name:
+            torch.nn.init.normal_(value, std=0.5)
+    net.save_pretrained(folder)
+
+
+def qwen_image(folder: Path, seed: int = 8) -> Path:
+    """Qwen-Image: a VAE made for films, of which a picture is the first frame."""
+    torch.manual_seed(seed)
+    qwen_vl(folder / "text_encoder")
+    qwen_words(folder / "tokenizer")
+    AutoencoderKLQwenImage(base_dim=8, num_res_blocks=1).save_pretrained(folder / "vae")
+    QwenImageTransformer2DModel(
+        num_layers=1, attention_head_dim=16, num_attention_heads=2, joint_attention_dim=32,
+        axes_dims_rope=(4, 6, 6),
+    ).save_pretrained(folder / "transformer")  # fmt: skip
+    FlowMatchEulerDiscreteScheduler(  # as published
+        base_shift=0.5, max_shift=0.9, shift_terminal=0.02, max_image_seq_len=8192,
+        use_dynamic_shifting=True,
+    ).save_pretrained(folder / "scheduler")  # fmt: skip
+    return _one_encoder(
+        folder, "QwenImagePipeline", "QwenImageTransformer2DModel", "AutoencoderKLQwenImage",
+        text_encoder=transformers_part("Qwen2_5_VLForConditionalGeneration"),
+    )  # fmt: skip
+
+
 def _one_encoder(folder: Path, kind: str, net: str, decoder: str, **settings: Any) -> Path:
+    settings.setdefault("text_encoder", transformers_part("Qwen3ForCausalLM"))
     return index(
         folder,
         kind,
         vae=diffusers_part(decoder),
         transformer=diffusers_part(net),
-        text_encoder=transformers_part("Qwen3ForCausalLM"),
         tokenizer=transformers_part("Qwen2Tokenizer"),
         scheduler=diffusers_part("FlowMatchEulerDiscreteScheduler"),
         **settings,

@@ -174,6 +174,53 @@ def flux_net(folder: Path, prefix: str = NET) -> State:
     return made
 
 
+_SD3 = {
+    "pos_embed.proj": "x_embedder.proj",
+    "pos_embed.pos_embed": "pos_embed",
+    "time_text_embed.timestep_embedder.linear_1": "t_embedder.mlp.0",
+    "time_text_embed.timestep_embedder.linear_2": "t_embedder.mlp.2",
+    "time_text_embed.text_embedder.linear_1": "y_embedder.mlp.0",
+    "time_text_embed.text_embedder.linear_2": "y_embedder.mlp.2",
+    "proj_out": "final_layer.linear",
+    "norm_out.linear": "final_layer.adaLN_modulation.1",
+    "transformer_blocks": "joint_blocks",
+    "norm1_context.linear": "context_block.adaLN_modulation.1",
+    "norm1.linear": "x_block.adaLN_modulation.1",
+    "ff_context.net.0.proj": "context_block.mlp.fc1",
+    "ff_context.net.2": "context_block.mlp.fc2",
+    "ff.net.0.proj": "x_block.mlp.fc1",
+    "ff.net.2": "x_block.mlp.fc2",
+    "attn.to_add_out": "context_block.attn.proj",
+    "attn.norm_added_": "context_block.attn.ln_",
+    "attn.to_out.0": "x_block.attn.proj",
+    "attn.norm_": "x_block.attn.ln_",
+    "attn2.to_out.0": "x_block.attn2.proj",
+    "attn2.norm_": "x_block.attn2.ln_",
+    "attn.add_q_proj": "context_block.attn.qkv",
+    "attn.to_q": "x_block.attn.qkv",
+    "attn2.to_q": "x_block.attn2.qkv",
+}
+
+
+def sd3_net(state: State, last: int, prefix: str = NET) -> State:
+    """SD3Transformer2DModel under the names of Stability-AI/sd3.5; `last`: of its blocks."""
+    made: State = {}
+    for key, value in state.items():
+        if any(part in key for part in (".add_k_", ".add_v_", ".to_k.", ".to_v.")):
+            continue
+        if ".add_q_" in key or ".to_q." in key:
+            names = (key.replace("_q", f"_{p}") for p in "qkv")
+            value = torch.cat([state[name] for name in names])
+        # there, those two of the last block have shift and scale the other way round
+        if key.startswith(("norm_out.", f"transformer_blocks.{last}.norm1_context.")):
+            value = torch.cat(value.chunk(2)[::-1])
+        for ours, theirs in _SD3.items():
+            if (f".{ours}" in f".{key}") and not (ours.startswith("attn.") and "attn2." in key):
+                key = f".{key}".replace(f".{ours}", f".{theirs}", 1)[1:]
+        made[prefix + key] = value
+    return made
+
+
 def single_file(folder: Path, family: str, file: Path, **extra: torch.Tensor) -> Path:
     """The folder as one checkpoint; `extra`: more tensors."""
     state: State = {}
@@ -183,6 +230,19 @@ def single_file(folder: Path, family: str, file: Path, **extra: torch.Tensor) ->
         t5 = state_of(folder / "text_encoder_2")
         state |= {f"text_encoders.t5xxl.transformer.{k}": v for k, v in t5.items()}
         state |= ldm_vae(folder / "vae", "vae.")
+    elif family.startswith("sd3"):
+        net = folder / "transformer"
+        state |= sd3_net(state_of(net), config_of(net)["num_layers"] - 1)
+        for place, name in (("", "clip_l"), ("_2", "clip_g"), ("_3", "t5xxl")):
+            part, prefix = folder / f"text_encoder{place}", f"text_encoders.{name}.transformer."
+            if name == "t5xxl":
+                state |= {prefix + key: value for key, value in state_of(part).items()}
+                continue
+            clip = ldm_clip(part, prefix)
+            projection = f"{prefix}text_model.text_projection.weight"
+            clip[f"{prefix}text_projection.weight"] = clip.pop(projection)
+            state |= clip
+        state |= ldm_vae(folder / "vae")
     else:
         state |= ldm_unet(folder / "unet") | ldm_vae(folder / "vae")
         if family == "sd1":

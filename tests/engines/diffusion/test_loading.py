@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,13 @@ def refused(path: Path, **files: Any) -> UserError:
     return caught.value
 
 
+def as_pickle(state: dict[str, Any], file: Path, new: bool = True, **more: Any) -> Path:
+    """As trainers save it, counts beside it; `new`: as torch does since 1.6, in an archive."""
+    said = {"epoch": 3, "global_step": 470000, **more}
+    torch.save({**said, "state_dict": state}, file, _use_new_zipfile_serialization=new)
+    return file
+
+
 class TestProbe:
     @pytest.mark.parametrize(
         ("family", "multiple", "guided", "scheduler"),
@@ -54,10 +62,12 @@ class TestProbe:
         assert found.tasks == {"text2img", "img2img", "inpaint"}
 
     @pytest.mark.parametrize(
-        ("family", "native"), [("sd1", 512), ("sd2", 768), ("sdxl", 1024), ("flux", 1024)]
-    )
-    def test_single_files(self, family: str, native: int, single: Model) -> None:
-        found = probe(Files(single(family)))
+        ("file", "family", "native"),
+        [("sd1", "sd1", 512), ("sd2", "sd2", 768), ("sdxl", "sdxl", 1024),
+         ("sd35", "sd3", 1024), ("flux", "flux", 1024)],
+    )  # fmt: skip
+    def test_single_files(self, file: str, family: str, native: int, single: Model) -> None:
+        found = probe(Files(single(file)))
         assert (found.family.name, found.native) == (family, native)
 
     def test_any_other_pipeline_is_text_to_image(self, model: Model, tmp_path: Path) -> None:
@@ -70,14 +80,14 @@ class TestProbe:
 
 
 class TestSingleFiles:
-    @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl", "flux"])
+    @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl", "sd35", "flux"])
     def test_are_their_folders(self, family: str, single: Model, opened: Open) -> None:
         file = single(family)
         folder = file.with_suffix("")
-        parts = folder if family == "flux" else None  # T5's tokenizer is in no file
+        parts = folder if family in ("flux", "sd35") else None  # T5's tokenizer is in no file
         engine, other = opened(file, parts=parts), opened(folder)
         for asked in (
-            request(prompt="a (red:1.2) cat" if family != "flux" else "a red cat"),
+            request(prompt="a (red:1.2) cat" if not parts else "a red cat"),
             request(image=photo(), strength=0.6, steps=4),
             request(image=photo(), mask=mask(), steps=3),
         ):
@@ -117,6 +127,8 @@ class TestSingleFiles:
         [("sd1", "cond_stage_model.", "text encoder"), ("sd1", "first_stage_model.", "--vae"),
          ("sd2", "cond_stage_model.", "text encoder"),
          ("sdxl", "conditioner.embedders.1.", "second text encoder"),
+         ("sd35", "text_encoders.", "third text encoder (T5)"),
+         ("sd35", "nothing", "tokenizer of T5"),
          ("flux", "text_encoders.", "--components"),
          ("flux", "text_encoders.", "tokenizer of T5"), ("flux", "nothing", "tokenizer of T5")],
     )  # fmt: skip
@@ -152,7 +164,7 @@ class TestSingleFiles:
         ("names", "code", "words"),
         [
             (["lora_unet_down_blocks_0.lora_down.weight"], "wrong_model", "LoRA"),
-            (["model.diffusion_model.joint_blocks.0.x"], "bad_weights", "its folder"),
+            (["model.diffusion_model.joint_blocks.0.x"], "bad_weights", "not known"),
             (["down_blocks.0.resnets.0.conv1.weight"], "missing_component", "one part"),
             (["decoder.conv_in.weight"], "wrong_model", "--vae"),
             (["body.0.weight"], "bad_weights", "not known"),
@@ -177,10 +189,66 @@ class TestSingleFiles:
         error = refused(single_files.save(state, tmp_path / "a.safetensors"))
         assert error.code == "bad_weights" and "missing" in error.message
 
-    def test_pickles_are_refused(self, tmp_path: Path) -> None:
+    def test_files_that_are_none(self, tmp_path: Path) -> None:
         (tmp_path / "a.ckpt").write_bytes(pickle.dumps({"state_dict": {}}))
         assert refused(tmp_path / "a.ckpt").code == "bad_weights"
         assert refused(tmp_path / "no.safetensors").code == "unknown_model"
+        assert refused(tmp_path / "no.ckpt").code == "unknown_model"
+
+
+class TestPickles:
+    """Checkpoints as they were published before there was safetensors."""
+
+    @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+    @pytest.mark.parametrize("new", [True, False])
+    def test_are_their_safetensors(
+        self, family: str, new: bool, single: Model, opened: Open, tmp_path: Path
+    ) -> None:
+        state = single_files.load_file(single(family))
+        file = as_pickle(state, tmp_path / ("a.ckpt" if new else "a.pt"), new)
+        assert layout.header(file)[0] == layout.header(single(family))[0]
+        twin = probe(Files(single(family)))
+        assert probe(Files(file)) == replace(twin, name="a.ckpt" if new else "a.pt")
+        made, expected = (
+            pixels(one.run([request(prompt="a (red:1.2) cat")])[0]).astype(int)
+            for one in (open_(file), opened(single(family)))
+        )
+        # equal but for where weights begin in memory: kernels add up from there
+        assert np.abs(made - expected).max() <= 1
+        assert (made != expected).mean() < 0.001
+
+    @pytest.mark.parametrize("new", [True, False])
+    def test_code_is_not_run(self, new: bool, single: Model, tmp_path: Path) -> None:
+        trap = tmp_path / "ran"
+
+        class Bomb:
+            def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+                return os.mkdir, (str(trap),)
+
+        state = single_files.load_file(single("sd1"))
+        file = as_pickle(state, tmp_path / "a.ckpt", new, callbacks=Bomb())
+        for attempt in (lambda: probe(Files(file)), lambda: open_(file)):
+            with pytest.raises(UserError) as caught:
+                attempt()
+            assert caught.value.code == "unsafe_weights" and ".mkdir" in caught.value.message
+        (tmp_path / "b.ckpt").write_bytes(pickle.dumps(Bomb()))
+        assert refused(tmp_path / "b.ckpt").code == "unsafe_weights"
+        assert not trap.exists()
+
+    @pytest.mark.parametrize("damage", [b"", b"\x07" * 999, None])
+    def test_damaged(self, damage: bytes | None, single: Model, tmp_path: Path) -> None:
+        file = as_pickle(single_files.load_file(single("sd1")), tmp_path / "a.ckpt")
+        file.write_bytes(file.read_bytes()[:-9999] if damage is None else damage)
+        assert refused(file).code == "bad_weights"
+
+    def test_of_a_vae(self, model: Model, opened: Open, tmp_path: Path) -> None:
+        torch.manual_seed(77)
+        nets.vae(tmp_path / "vae")
+        file = as_pickle(single_files.ldm_vae(tmp_path / "vae", ""), tmp_path / "vae.ckpt")
+        made, expected = (
+            pixels(open_(model("sd1"), vae=v).run([request()])[0]) for v in (file, tmp_path / "vae")
+        )
+        assert np.array_equal(made, expected)
 
 
 class TestFullSize:
@@ -211,6 +279,27 @@ class TestFullSize:
             names = {single_files.NET + n: s for n, s in ldm_names(net, shapes).items()}
             found = layout.Layout(family, names, {}, {}, (), 4, None, "")
             made = configs.unet_config(found, 512)
+            assert {key: made[key] for key in expected} == expected
+
+    def test_sd3(self) -> None:
+        """transformer/config.json of SD 3 medium, and of 3.5 medium."""
+        from diffusers import SD3Transformer2DModel
+
+        old: dict[str, Any] = {
+            "num_layers": 24, "num_attention_heads": 24, "attention_head_dim": 64,
+            "joint_attention_dim": 4096, "caption_projection_dim": 1536, "patch_size": 2,
+            "pooled_projection_dim": 2048, "pos_embed_max_size": 192, "in_channels": 16,
+            "out_channels": 16, "sample_size": 128, "qk_norm": None, "dual_attention_layers": (),
+        }  # fmt: skip
+        more = {"pos_embed_max_size": 384, "qk_norm": "rms_norm",
+                "dual_attention_layers": tuple(range(13))}  # fmt: skip
+        for expected in (old, old | more):
+            with torch.device("meta"):
+                net = SD3Transformer2DModel(**expected)
+            names = single_files.sd3_net(dict(net.state_dict()), 23)
+            shapes = {key: tuple(value.shape) for key, value in names.items()}
+            found = layout.Layout("sd3", shapes, {}, {}, (), 16, None, "")
+            made = configs.sd3_config(found, single_files.NET)
             assert {key: made[key] for key in expected} == expected
 
     def test_words(self) -> None:
