@@ -25,11 +25,12 @@ SUBJECTS = {
     "loop": "benchmarks.loop",
     "gpu": "benchmarks.gpu",
     "diffusion": "benchmarks.diffusion",
+    "transcribe": "benchmarks.transcribe",
 }
 # a quick run has none
 VERDICTS = {True: "met", False: "MISSED", None: ""}
 PACKAGES = ("typer", "pydantic", "pillow", "torch", "spandrel", "realesrgan", "diffusers",
-            "transformers")  # fmt: skip
+            "transformers", "ctranslate2", "faster-whisper", "whisper-ctranslate2")  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> int:
