@@ -42,6 +42,11 @@ def test_every_file_has_its_digest_and_all_are_small_enough() -> None:
     assert sum(path.stat().st_size for path in files) <= LIMIT
 
 
+def test_no_file_says_where_it_was_trained() -> None:
+    for config in FOLDER.rglob("*.json"):
+        assert "_name_or_path" not in config.read_text(), config
+
+
 def test_plain_diffusers_loads_it_in_float32(pipe: StableDiffusionPipeline) -> None:
     for part in (pipe.unet, pipe.vae, pipe.text_encoder):
         assert part.dtype == torch.float32
@@ -51,21 +56,25 @@ def test_plain_diffusers_loads_it_in_float32(pipe: StableDiffusionPipeline) -> N
 
 
 def test_it_draws_what_is_asked(pipe: StableDiffusionPipeline) -> None:
-    asked = [
-        Scene("red", "circle", "white", "large"),
-        Scene("yellow", "square", "blue", "", "on the left"),
+    asked = [  # what it is good at: docs/starter.md says what it is not
+        Scene("black", "ring", "white", "large"),
+        Scene("red", "cross", "white", "large"),
+        Scene("green", "square", "pink", "large"),
     ]
     for scene, pixels in zip(asked, generate(pipe, [s.caption for s in asked]), strict=True):
         assert pixels.shape == (64, 64, 3)
-        # colours alone: its shapes are not good enough yet, see docs/starter.md
-        assert agrees(look(np.asarray(pixels)), scene)[0], scene
+        assert agrees(look(np.asarray(pixels)), scene) == (True, True), scene
 
 
 def test_what_was_measured_is_what_is_said() -> None:
-    """Training goes on: the marks are 95 % for the colours and 85 % for the shapes."""
+    """The marks are 95 % for the colours, which is met, and 85 % for the shapes, which is not."""
     measured = json.loads(MEASURED.read_text())
     made = measured["generate"]
     assert made["pictures"] == 200
+    assert made["colours"] >= 0.95
+    differences = [step["difference"] for step in measured["img2img"]]
+    assert differences == sorted(differences)
+    assert measured["inpaint"]["pixels_outside_changed_by_40"] < 0.01
     page = (MEASURED.parent.parent / "starter.md").read_text()
     assert f"both colours right in {made['colours']:.1%}" in page
     assert f"the shape in {made['shapes']:.1%}" in page

@@ -29,6 +29,8 @@ def pack(trained: Path, into: Path) -> None:
     pipe.save_pretrained(part)
     _older_tokenizer(part / "tokenizer")
     _full_precision(part / "text_encoder" / "config.json")
+    for config in part.rglob("*.json"):
+        _without_origin(config)
     files = [path for path in sorted(part.rglob("*")) if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     if size > LIMIT:
@@ -55,6 +57,12 @@ def _full_precision(config: Path) -> None:
     found = json.loads(config.read_text())
     found["dtype"] = "float32"
     config.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _without_origin(config: Path) -> None:
+    """Without where it lay when it was loaded last."""
+    lines = config.read_text().splitlines(keepends=True)
+    config.write_text("".join(line for line in lines if '"_name_or_path"' not in line))
 
 
 def _sha256(path: Path) -> str:
