@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 
+from mediakit.engines.whisper.astray import remaining
 from mediakit.engines.whisper.decode import Ear, Heard
 from mediakit.engines.whisper.request import RATE
-from mediakit.engines.whisper.segments import flagged, moved, segments
+from mediakit.engines.whisper.segments import flagged, invented, moved, segments
 from mediakit.engines.whisper.stretches import Samples, Stretch
 from mediakit.engines.whisper.windows import Window, batches, windows
 from mediakit.engines.whisper.words import Timed, aligned
@@ -29,7 +30,7 @@ class _Found:
 
     window: Window
     segments: tuple[Segment, ...]
-    believed: bool
+    dropped: tuple[Segment, ...]
 
 
 def batched(
@@ -42,15 +43,15 @@ def batched(
     broken: dict[int, ItemError] = {}
     done = 0
     with ThreadPoolExecutor(workers) as pool:
-        pending = [pool.submit(_careful, jobs, batch) for batch in work]
+        sizes = {pool.submit(_careful, jobs, batch): len(batch) for batch in work}
         try:
-            for future in as_completed(pending):
+            for future in as_completed(sizes):
                 for each in future.result():
-                    done += 1
                     if isinstance(each, _Found):
                         found[each.window.owner].append(each)
                     else:
                         broken |= each
+                done += sizes[future]
                 emit(done / total)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -80,19 +81,23 @@ def _careful(jobs: Sequence[Job], batch: list[Window]) -> list[_Found | dict[int
 
 
 def _listen(jobs: Sequence[Job], batch: list[Window]) -> list[_Found]:
+    """What each window gave; what Whisper left of one is a window again."""
     ear = jobs[batch[0].owner].ear
     sounds = [jobs[w.owner].stretch.samples[w.start : w.end] for w in batch]
     encoded = ear.encode(sounds, batch[0].width)
     heard = ear.hear(encoded, sounds)
     words = _words(ear, encoded, heard, sounds)
-    for at, each in enumerate(heard):
-        if ear.doubtful(each):
-            encoded, heard[at] = ear.again(sounds[at])
-            (words[at],) = _words(ear, encoded, [heard[at]], [sounds[at]])
-    return [
-        _found(jobs[window.owner], window, each, said)
-        for window, each, said in zip(batch, heard, words, strict=True)
-    ]
+    found: list[_Found] = []
+    for window, first, said in zip(batch, heard, words, strict=True):
+        each, sound = first, jobs[window.owner].stretch.samples[window.start : window.end]
+        if ear.doubtful(first):
+            encoded, each = ear.again(sound)
+            (said,) = _words(ear, encoded, [each], [sound])
+        found.append(_found(jobs[window.owner], window, each, said))
+        rest = round(remaining(each.tokens, ear.tokenizer, window.seconds) * RATE)
+        if 0 < rest < window.end - window.start:
+            found += _listen(jobs, [replace(window, start=window.end - rest)])
+    return found
 
 
 def _words(ear: Ear, encoded: object, heard: list[Heard], sounds: list[Samples]) -> list[Timed]:
@@ -106,24 +111,35 @@ def _words(ear: Ear, encoded: object, heard: list[Heard], sounds: list[Samples])
 def _found(job: Job, window: Window, heard: Heard, words: Timed) -> _Found:
     doubts = job.ear.request.doubts
     offset = job.stretch.start + window.start / RATE
-    said = segments(heard, job.ear.tokenizer, window.seconds, words)
+    said = [
+        moved(flagged(segment, doubts), offset)
+        for segment in segments(heard, job.ear.tokenizer, window.seconds, words)
+    ]
+    silent = heard.silent(doubts)
     return _Found(
         window,
-        tuple(moved(flagged(segment, doubts), offset) for segment in said),
-        believed=not heard.silent(doubts),
+        tuple(each for each in said if not silent and not invented(each, doubts)),
+        tuple(each for each in said if silent or invented(each, doubts)),
     )
 
 
 def _transcript(job: Job, found: list[_Found]) -> Transcript:
     found = sorted(found, key=lambda each: each.window.start)
-    believed = tuple(segment for each in found if each.believed for segment in each.segments)
-    request = job.ear.request
+    return transcript(
+        job,
+        tuple(segment for each in found for segment in each.segments),
+        tuple(segment for each in found for segment in each.dropped),
+    )
+
+
+def transcript(job: Job, said: tuple[Segment, ...], dropped: tuple[Segment, ...]) -> Transcript:
+    """What is known of a stretch, the rest coming from its job."""
     return Transcript(
-        segments=believed,
-        language=request.language or "",
+        segments=said,
+        language=job.ear.request.language or "",
         language_probability=job.language_probability,
         duration=len(job.stretch.samples) / RATE,
         speech_seconds=job.stretch.speech_seconds,
-        dropped=tuple(s for each in found if not each.believed for s in each.segments),
-        no_speech=not believed,
+        dropped=dropped,
+        no_speech=not said,
     )

@@ -13,16 +13,11 @@ from faster_whisper.transcribe import (
     get_suppressed_tokens,
 )
 
+from mediakit.engines.whisper.astray import astray, most_tokens
 from mediakit.engines.whisper.request import RATE, Doubts, Request
 from mediakit.engines.whisper.stretches import Samples
 from mediakit.engines.whisper.windows import FULL
 
-_TOKENS = 20  # in a window, and
-_TOKENS_A_SECOND = 12  # that nobody speaks faster than, in any language; more is a loop
-_ECHO = 3  # tokens that, said twice on end, may be Whisper's own
-_BEHIND = 1.0  # seconds that a time may be off
-_EARLY = 1.5  # seconds of sound that may follow the last word; padding included
-_TICK = 0.02  # seconds of a timestamp token
 _INITIAL = 1.0  # seconds within which speech must begin, as whisper has it
 
 
@@ -35,7 +30,7 @@ class Heard:
     no_speech_prob: float
     compression_ratio: float
     temperature: float
-    astray: bool = False  # told by _astray
+    astray: bool = False  # see astray.py
 
     def silent(self, doubts: Doubts) -> bool:
         """No speech, as whisper decides it."""
@@ -69,6 +64,7 @@ class Ear:
     def features(self, sound: Samples, seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
         """The log-mel spectrogram, bands x 100 frames a second, of sound padded to `seconds`."""
         mel = self.model.feature_extractor(sound)[:, :-1]
+        # not the features of silence: with these, Whisper says fewer things twice
         padded = np.zeros((mel.shape[0], round(seconds * 100)), np.float32)
         padded[:, : mel.shape[1]] = mel[:, : padded.shape[1]]
         return padded
@@ -83,7 +79,7 @@ class Ear:
         options = self.options()
         prompt = self.prompt()
         longest = max(len(sound) for sound in sounds) / RATE
-        most = len(prompt) + round(_TOKENS + _TOKENS_A_SECOND * longest)
+        most = len(prompt) + 2 * most_tokens(longest)  # CTranslate2 gives the text half of it
         temperature = options.temperatures[0]
         search = (
             {"beam_size": options.beam_size, "patience": options.patience}
@@ -179,24 +175,5 @@ class Ear:
             result.no_speech_prob,
             get_compression_ratio(text),
             temperature,
-            _astray(tokens, self.tokenizer, seconds),
+            astray(tokens, self.tokenizer, seconds),
         )
-
-
-def _astray(tokens: list[int], tokenizer: Tokenizer, seconds: float) -> bool:
-    """Whether a short window led Whisper to say things twice, or on behind the end of the sound:
-    more tokens than anybody says, a time in the padding, or the same few words again at once."""
-    text = [token for token in tokens if token < tokenizer.eot]
-    times = [token - tokenizer.timestamp_begin for token in tokens]
-    behind = any(  # said after a time behind the end
-        time * _TICK > seconds + _BEHIND and after < tokenizer.eot
-        for time, after in zip(times, tokens[1:], strict=False)
-    )
-    early = max(times, default=0) * _TICK < seconds - _EARLY
-    if early or behind or len(text) > _TOKENS_A_SECOND * (seconds + 1):
-        return True
-    return any(
-        text[at : at + length] == text[at + length : at + 2 * length]
-        for length in range(_ECHO, len(text) // 2 + 1)
-        for at in range(len(text) - 2 * length + 1)
-    )

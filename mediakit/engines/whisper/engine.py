@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import ctranslate2
 import numpy as np
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
@@ -38,6 +39,8 @@ def load(folder: Path, device: str, compute_type: str, threads: int, workers: in
                 f"{show(folder)}: there is no {name}; a Whisper model in CTranslate2's format is a "
                 f"folder with {', '.join(_FILES)}",
             )
+    # for temperatures above 0; each worker draws numbers of its own
+    ctranslate2.set_random_seed(0)
     fault: Exception | None = None
     try:
         model = WhisperModel(

@@ -5,11 +5,16 @@ from dataclasses import replace
 
 from faster_whisper.tokenizer import Tokenizer
 
+from mediakit.engines.whisper.astray import TICK
 from mediakit.engines.whisper.decode import Heard
 from mediakit.engines.whisper.request import Doubts
 from mediakit.media.transcripts import Segment, Word
 
-_TICK = 0.02  # seconds of a timestamp token
+# of tiny.en on 20 s each of noise, hums, clicks and chords, and well known of the larger models
+_INVENTED = frozenset(
+    ("you", "you you", "thank you", "thanks", "thank you for watching", "thanks for watching",
+     "bye", "bye bye", "so", "okay", "oh")
+)  # fmt: skip
 
 
 def segments(
@@ -76,6 +81,19 @@ def flagged(segment: Segment, doubts: Doubts) -> Segment:
     return replace(segment, flags=tuple(flags))
 
 
+def invented(segment: Segment, doubts: Doubts) -> bool:
+    """Whether it is what Whisper writes where nobody speaks, however sure it is of it: nothing but
+    punctuation, or, in what is likely no speech, one of a few phrases."""
+    words = "".join(c for c in segment.text.lower() if c.isalnum() or c == " ").split()
+    if not words:
+        return True
+    return (
+        doubts.no_speech_threshold is not None
+        and segment.no_speech_prob > doubts.no_speech_threshold
+        and " ".join(words) in _INVENTED
+    )
+
+
 def _split(
     tokens: list[int], tokenizer: Tokenizer, seconds: float
 ) -> list[tuple[float, float, list[int]]]:
@@ -88,7 +106,7 @@ def _split(
             if token < tokenizer.eot:
                 text.append(token)
             continue
-        time = min((token - begin) * _TICK, seconds)
+        time = min((token - begin) * TICK, seconds)
         if text:
             found.append((start, max(time, start), text))
             text = []

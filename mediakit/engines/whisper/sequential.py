@@ -4,11 +4,11 @@ from typing import Any
 
 from faster_whisper.vad import VadOptions
 
-from mediakit.engines.whisper.batched import Job
-from mediakit.engines.whisper.request import RATE, Voice
-from mediakit.engines.whisper.segments import flagged, moved
+from mediakit.engines.whisper.batched import Job, transcript
+from mediakit.engines.whisper.request import Voice
+from mediakit.engines.whisper.segments import flagged, invented, moved
 from mediakit.engines.whisper.stretches import vad_options
-from mediakit.engines.whisper.words import later
+from mediakit.engines.whisper.words import corrected
 from mediakit.errors import ItemError
 from mediakit.media.transcripts import Segment, Transcript, Word
 
@@ -17,7 +17,10 @@ _MIN_SILENCE_MS = 2000
 
 
 def sequential(job: Job) -> Transcript | ItemError:
-    """The transcript of a job by faster_whisper's own loop."""
+    """The transcript of a job by faster_whisper's own loop.
+
+    That does not say which windows it took for silence: nothing of those is in `dropped`.
+    """
     request, stretch = job.ear.request, job.stretch
     beams, doubts = request.beams, request.doubts
     try:
@@ -47,13 +50,10 @@ def sequential(job: Job) -> Transcript | ItemError:
     except (ValueError, IndexError) as error:
         seconds = stretch.end - stretch.start
         return ItemError("failed", f"the model failed on {seconds:.0f} s of sound: {error}")
-    return Transcript(
-        segments=said,
-        language=request.language or "",
-        language_probability=job.language_probability,
-        duration=len(stretch.samples) / RATE,
-        speech_seconds=stretch.speech_seconds,
-        no_speech=not said,
+    return transcript(
+        job,
+        tuple(each for each in said if not invented(each, doubts)),
+        tuple(each for each in said if invented(each, doubts)),
     )
 
 
@@ -67,7 +67,7 @@ def _vad(voice: Voice) -> VadOptions:
 def _segment(found: Any) -> Segment:
     """faster_whisper's segment as one of ours."""
     words = tuple(
-        Word(later(word.start), later(word.end), word.word, word.probability)
+        Word(corrected(word.start), corrected(word.end), word.word, word.probability)
         for word in found.words or ()
     )
     return Segment(

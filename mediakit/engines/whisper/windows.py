@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-
-import numpy as np
+from math import ceil
 
 from mediakit.engines.whisper.request import RATE, Voice
 from mediakit.engines.whisper.stretches import Samples, Span, Stretch, quietest
@@ -12,7 +11,8 @@ from mediakit.engines.whisper.stretches import Samples, Span, Stretch, quietest
 FULL = 30.0  # seconds that Whisper was trained on
 LONGEST = 20.0  # seconds of sound in a window
 APART = 1.0  # a longer pause ends a window, in seconds
-PADDING = 2.0  # seconds of silence behind the sound, at least: without it, Whisper goes on talking
+PADDING = 4.0  # seconds of silence behind the sound, at least: with less, Whisper leaves words out
+NARROWEST = 11.0  # seconds: in narrower windows Whisper mistakes more words
 STEP = 1.0  # seconds: a window is as wide as a multiple of this
 
 
@@ -32,7 +32,8 @@ class Window:
     def width(self) -> float:
         """Seconds that the encoder is given. It depends on the sound alone, so that a result does
         not depend on the batch."""
-        return min(FULL, float(np.ceil((self.seconds + PADDING) / STEP) * STEP))
+        wide = max(NARROWEST, self.seconds + PADDING)
+        return min(FULL, ceil(wide / STEP) * STEP)
 
 
 def windows(owner: int, stretch: Stretch, voice: Voice | None) -> list[Window]:
