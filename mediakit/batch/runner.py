@@ -172,7 +172,7 @@ class Runner:
         """Compute the next decoded items, as many as the task takes at once and are ready."""
         batch: list[Work] = []
         size = 0
-        while self._waiting and len(batch) < self.task.batch_size and size < self.task.batch_bytes:
+        while self._waiting and len(batch) < self.task.batch_size:
             work, future = self._waiting[0]
             if batch and not wait([future], SOON).done:
                 break
@@ -183,10 +183,13 @@ class Runner:
                 if self.stop:
                     break
                 continue
+            nbytes = work.decoded.media.nbytes if ready else 0
+            if batch and size + nbytes > self.task.batch_bytes:
+                break
             self._waiting.popleft()
             if ready:
                 batch.append(work)
-                size += work.decoded.media.nbytes
+                size += nbytes
         if batch:
             self._compute(batch)
             self._before.room.add(-size)

@@ -165,7 +165,7 @@ class Encoding:
         nothing where it gets the record."""
         if self.task.prints and self.ledger.batch.json_lines:
             return None
-        if self.ledger.output.lines:
+        if self.ledger.output.lines and item.source.data is None:
             text = " ".join(made.result["text"].split())
             return os.fsencode(f"{show(item.source.path)}\t{text}\n")
         return file.read_bytes()

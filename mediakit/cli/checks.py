@@ -61,6 +61,11 @@ def check_place(given: Given, output: Output) -> None:
                 "useless_option",
                 f"--{option} does nothing on standard output; leave it out, or use -o DIR",
             )
+    formats = getattr(given.params, "format", "")
+    if not isinstance(formats, str) and len(formats) > 1:
+        raise UserError(
+            "usage", f"standard output takes one format, not {len(formats)}; use -o DIR"
+        )
     if "format" in told and (output.lines or (given.batch.json_lines and not given.batch.out)):
         raise UserError(
             "useless_option",
@@ -78,7 +83,7 @@ def check_bare(task: type[Task], given: Given, arguments: list[str]) -> None:
     """UserError for options about a model, where no input needs one."""
     if given.batch.list_file or not arguments or not all(map(task.is_bare, arguments)):
         return
-    for name in task.Params.model_fields:
+    for name in (*task.Params.model_fields, *task.Execution.model_fields):
         if name in given.told and name not in task.bare_params:
             option = name.replace("_", "-")
             kinds = " and ".join(sorted(task.bare_suffixes))

@@ -3,6 +3,7 @@
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -114,6 +115,8 @@ def run_task(
     single = rows is None and (streaming or _is_one(task, batch, arguments))
     output = output_for(batch.out or task.default_out, single, task.output_suffixes, task.prints)
     check_place(given, output)
+    if streaming and task.prints and not output.journal and not batch.out:
+        output = replace(output, lines=True)  # there may be many
     lists, stop = Lists(task.takes_text), Stop()
     with stop.on_signals():
         renderer = Renderer(task.name, batch, stop)
@@ -124,7 +127,7 @@ def run_task(
             with stop.at_once():
                 planner.check() if rows is not None or bare else planner.recipe()
             if streaming:
-                check_items(task, given, [])
+                task.check_useful(given.told, [str(output.file)] if output.file else [])
                 source = lists.stdin(0, batch.null, task.sniff)
                 feed: Feed = StreamFeed(planner.stream(source))
                 renderer(Planned(None))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediakit import device
-from mediakit.batch.files import Stat
+from mediakit.batch.files import Stat, output_error
 from mediakit.batch.item import Decoded, Extra, Item, Made, extra_file
 from mediakit.batch.record import record_of
 from mediakit.batch.task import Emit, Task
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 
 TRANSCRIPTS = frozenset({".json", ".jsonl"})  # inputs that were transcribed already
 SECONDS = 300  # of sound that are computed together
-_BATCH_SIZES = {"cpu": 8}
-_BATCH_SIZE = 16  # of other devices
+_BATCH_SIZE = 16  # windows of speech
 
 
 @dataclass(slots=True)
@@ -113,13 +112,20 @@ class Transcribe(Task):
 
     @classmethod
     def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
-        formats = {_format(name) for name in outputs} & FORMATS.keys() or {"txt"}
+        formats = {_format(name) for name in outputs} & FORMATS.keys()
         formats |= set(told.get("format", ()))
         for name in LAYOUT:
-            if name in told and not formats & set(SUBTITLES):
+            if name in told and formats and not formats & set(SUBTITLES):
                 raise _useless(name, "shapes subtitles", "use --format srt, vtt or lrc")
-        if told.get("highlight_words") and "vtt" not in formats:
+        if told.get("highlight_words") and formats and "vtt" not in formats:
             raise _useless("highlight_words", "marks words in vtt", "use --format vtt")
+        if told.get("hallucination_silence_threshold") and not told.get("word_timestamps"):
+            name = "hallucination_silence_threshold"
+            raise _useless(name, "needs the times of words", "add --word-timestamps")
+        for name in ("batch_size", "workers"):
+            if name in told and (told.get("sequential") or told.get("exact")):
+                cure = "leave --sequential or --exact out"
+                raise _useless(name, "does nothing one window at a time", cure)
         if not told.get("sequential"):
             for name in ("condition_on_previous_text", "hallucination_silence_threshold"):
                 if name in told:
@@ -147,8 +153,9 @@ class Transcribe(Task):
             e.compute_type, e.compute_type
         )
         self._threads = e.threads or (1 if e.exact else device.free_cores())
-        self._workers = e.workers or 1
-        self._windows = e.batch_size or (1 if e.exact else _BATCH_SIZES.get(kind, _BATCH_SIZE))
+        many = kind == "cpu" and not e.exact
+        self._workers = e.workers or (self._threads if many else 1)
+        self._windows = e.batch_size or (1 if e.exact else _BATCH_SIZE)
 
     def warm_up(self) -> None:
         with suppress(Exception):  # `compute` says what is wrong
@@ -202,8 +209,13 @@ class Transcribe(Task):
             decoded.media.keep = decoded.partial
             decoded.media.identity = f"{item.recipe.hash} {decoded.inputs[0].sha256}"
         with self._model(batch[0][0]) as model:
+            for item, _ in batch:
+                _check_speaks(item, model)
             heard = [decoded.media for _, decoded in batch]
-            found = transcribe(heard, model, self._windows, emit)
+            try:
+                found = transcribe(heard, model, self._windows, emit)
+            except OSError as e:  # what is kept of long ones
+                raise output_error(batch[0][1].partial or "", e) from None
         results: list[Said | ItemError] = []
         for (item, decoded), result in zip(batch, found, strict=True):
             decoded.warnings += decoded.media.recording.warnings
@@ -342,6 +354,20 @@ def _check_language(params: TranscribeParams, spec: ModelSpec) -> None:
         raise UserError("usage", f"{name} can't translate; use a model for all languages")
     if params.language not in (None, "en"):
         raise UserError("usage", f"{name} knows English only; use a model for all languages")
+
+
+def _check_speaks(item: Item, model: "Whisper") -> None:
+    """UserError for a language that the model does not know."""
+    params = _params(item)
+    if model.is_multilingual:
+        known = params.language is None or params.language in model.languages
+    else:
+        known = params.language in (None, "en") and params.task == "transcribe"
+    if not known:
+        wanted = params.language if params.task == "transcribe" else "translation"
+        raise UserError(
+            "usage", f"{show(params.model)} does not know {wanted}; use another --model"
+        )
 
 
 def _useless(name: str, why: str, cure: str) -> UserError:

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
 from mediakit.params import Execution, Params, option
 
@@ -18,6 +18,21 @@ FORMATS: dict[str, str] = {  # -> media type
     "jsonl": "application/jsonl",
 }
 SUBTITLES = ("srt", "vtt", "lrc")  # those that are cut into cues
+
+
+# _LANGUAGE_CODES of faster_whisper/tokenizer.py, each between spaces
+LANGUAGES = (
+    " af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl"
+    " gu ha haw he hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg"
+    " mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq"
+    " sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo zh yue "
+)
+
+
+def _language(value: str) -> str:
+    if f" {value} " not in LANGUAGES:
+        raise ValueError("expected a code such as en, de or zh")
+    return value
 
 
 def _several(value: object) -> object:
@@ -80,11 +95,10 @@ class TranscribeParams(Params):
         "being the output that pipes pass on. Left out: what the name of -o says, else txt. json "
         "holds everything, and makes any other format later without a model.",
     )
-    language: str | None = option(
+    language: Annotated[str, AfterValidator(_language)] | None = option(
         None,
         "Language that is spoken, such as en or de. Left out: detected from the first speech; "
         "say it for short or mixed recordings.",
-        pattern=r"^[a-z]{2,3}$",
     )
     task: Literal["transcribe", "translate"] = option(
         "transcribe",
@@ -212,12 +226,12 @@ class TranscribeExecution(Execution):
         "memory of float16; float32 is the most exact and the slowest.",
     )
     batch_size: Annotated[int, Field(ge=1, le=256)] | None = option(
-        None, "How many pieces of speech are computed at once. Left out: 8 on a CPU, 16 on a GPU."
+        None, "How many pieces of speech are computed at once. Left out: 16."
     )
     workers: Annotated[int, Field(ge=1, le=64)] | None = option(
         None,
-        "How many batches are computed at once, sharing the threads and one model. Left out: what "
-        "is fastest for the number of cores.",
+        "How many batches are computed at once, sharing the threads and one model. Left out: one a "
+        "thread on a CPU, which is quickest for many recordings; 1 on a GPU.",
     )
 
 

@@ -107,7 +107,8 @@ def test_a_transcript_becomes_subtitles_without_a_model(
     wide = mediakit("transcribe", "talk.json", "--format", "srt", "--max-line-width", "20")
     assert max(map(len, wide.lines)) < max(map(len, Path("read.srt").read_text().splitlines()))
     assert not Path("empty").exists() or not list(Path("empty").rglob("model.bin"))
-    for option in (("--beam-size", "2"), ("--model", "whisper-small")):
+    options = (("--beam-size", "2"), ("--model", "whisper-small"), ("--threads", "2"))
+    for option in options:
         refused = mediakit("transcribe", "talk.json", "-o", "x.srt", *option, status=2)
         assert refused.errors == ["useless_option"]
 
@@ -204,6 +205,10 @@ def test_times_of_words(clips: list[Path], transcribe: Any) -> None:
         (("--highlight-words",), "useless_option"),
         (("--max-line-width", "30"), "useless_option"),
         (("--format", "srt,srt"), "usage"),
+        (("--format", "srt,json"), "usage"),
+        (("--exact", "--batch-size", "4"), "useless_option"),
+        (("--sequential", "--workers", "2"), "useless_option"),
+        (("--language", "qq"), "usage"),
         (("--format", "docx"), "usage"),
         (("--task", "translate"), "usage"),
         (("--language", "de"), "usage"),
@@ -225,6 +230,18 @@ def test_format_where_texts_are_printed_together(clips: list[Path], transcribe: 
 def test_the_bytes_of_a_recording_on_standard_input(clips: list[Path], transcribe: Any) -> None:
     named = transcribe(clips[0]).stdout
     assert transcribe("-", stdin=clips[0].read_bytes()).stdout == named
+
+
+def test_names_on_standard_input(clips: list[Path], transcribe: Any) -> None:
+    names = "".join(f"{clip}\n" for clip in clips).encode()
+    assert transcribe("-", stdin=names).stdout == transcribe(*clips).stdout
+    data = clips[0].read_bytes()
+    transcribe("-", "-o", "x.srt", "--max-line-width", "20", stdin=data)
+    assert max(map(len, Path("x.srt").read_text().splitlines())) <= 29  # that of times
+
+
+def test_a_clip_behind_the_end(clips: list[Path], transcribe: Any) -> None:
+    assert transcribe(clips[0], "--clip-timestamps", "60,70", status=1).errors == ["no_audio"]
 
 
 def test_interrupted_in_the_middle_it_goes_on_from_there(home: Path, transcribe: Any) -> None:

@@ -80,23 +80,27 @@ def _careful(jobs: Sequence[Job], batch: list[Window]) -> list[_Found | dict[int
         return [{batch[0].owner: fault}]
 
 
-def _listen(jobs: Sequence[Job], batch: list[Window]) -> list[_Found]:
-    """What each window gave; what Whisper left of one is a window again."""
+def _listen(jobs: Sequence[Job], batch: list[Window], before: str = "") -> list[_Found]:
+    """What each window gave; what Whisper left of one is a window again, that knows what was said
+    `before`."""
     ear = jobs[batch[0].owner].ear
+    if before:
+        ear = replace(ear, request=replace(ear.request, previous_text=before))
     sounds = [jobs[w.owner].stretch.samples[w.start : w.end] for w in batch]
     encoded = ear.encode(sounds, batch[0].width)
     heard = ear.hear(encoded, sounds)
     words = _words(ear, encoded, heard, sounds)
     found: list[_Found] = []
-    for window, first, said in zip(batch, heard, words, strict=True):
-        each, sound = first, jobs[window.owner].stretch.samples[window.start : window.end]
-        if ear.doubtful(first):
-            encoded, each = ear.again(sound)
-            (said,) = _words(ear, encoded, [each], [sound])
-        found.append(_found(jobs[window.owner], window, each, said))
-        rest = round(remaining(each.tokens, ear.tokenizer, window.seconds) * RATE)
+    for at, window in enumerate(batch):
+        if ear.doubtful(heard[at]):
+            encoded, heard[at] = ear.again(sounds[at])
+            (words[at],) = _words(ear, encoded, [heard[at]], [sounds[at]])
+        said = _found(jobs[window.owner], window, heard[at], words[at])
+        found.append(said)
+        rest = round(remaining(heard[at].tokens, ear.tokenizer, window.seconds) * RATE)
         if 0 < rest < window.end - window.start:
-            found += _listen(jobs, [replace(window, start=window.end - rest)])
+            text = " ".join(segment.text for segment in said.segments)
+            found += _listen(jobs, [replace(window, start=window.end - rest)], text)
     return found
 
 
@@ -118,8 +122,8 @@ def _found(job: Job, window: Window, heard: Heard, words: Timed) -> _Found:
     silent = heard.silent(doubts)
     return _Found(
         window,
-        tuple(each for each in said if not silent and not invented(each, doubts)),
-        tuple(each for each in said if silent or invented(each, doubts)),
+        tuple(each for each in said if not silent and not invented(each)),
+        tuple(each for each in said if silent or invented(each)),
     )
 
 

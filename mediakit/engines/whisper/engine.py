@@ -111,9 +111,19 @@ class Whisper:
 
     def detect_language(self, stretch: Stretch) -> tuple[str, float]:
         """Its code and probability, by the first 90 s of speech; ("en", 1.0) of a model that knows
-        no other."""
+        no other. Raises OutOfMemory, PlaceError(device_lost)."""
         if not self.is_multilingual:
             return "en", 1.0
+        fault: Exception | None = None
+        try:
+            return self._detect_language(stretch)
+        except Exception as error:
+            fault = meaning(error)
+            if fault is None:
+                raise
+        raise fault
+
+    def _detect_language(self, stretch: Stretch) -> tuple[str, float]:
         speech = [stretch.samples[start:end] for start, end in stretch.spans]
         sound = np.concatenate(speech or [stretch.samples])
         width = int(FULL * RATE)

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from mediakit.engines.whisper.engine import Whisper, join
 from mediakit.engines.whisper.request import RATE, Request
 from mediakit.engines.whisper.stretches import Stretch, stretches
-from mediakit.errors import ItemError
+from mediakit.errors import ItemError, show
 from mediakit.media.audio import Recording
-from mediakit.media.transcripts import Transcript
+from mediakit.media.transcripts import SCHEMA, Transcript
 
 _PREVIOUS = 1000  # characters of what was said before, more than a model takes
 
@@ -27,20 +27,22 @@ class Emit(Protocol):
 @dataclass(eq=False)
 class Heard:
     """A recording that is open, with its first stretch. `clips` are seconds: start, end, start,
-    end; none: all of it. What `keep` names is written stretch by stretch, under the words
-    `identity`, and read again where they are the same."""
+    end; none: all of it. `rest` is what follows, for the first that asks. What `keep` names is
+    written stretch by stretch, under the words `identity`, and read again where they are the
+    same."""
 
     recording: Recording
     request: Request
     clips: tuple[float, ...]
     first: Stretch
-    rest: Iterator[Stretch]
+    rest: Iterator[Stretch] | None
     keep: Path | None = None
     identity: str = ""
 
     @property
     def nbytes(self) -> int:
-        return int(self.first.samples.nbytes)
+        held = int(self.first.samples.nbytes)
+        return held if self.first.last else 2 * held  # the next one is read ahead
 
     @property
     def seconds(self) -> float:
@@ -53,9 +55,15 @@ class Heard:
 
 
 def open_recording(recording: Recording, request: Request, clips: tuple[float, ...]) -> Heard:
-    """Read the first few minutes of a recording. ItemError: those of Recording.blocks."""
+    """Read the first few minutes of a recording. ItemError: those of Recording.blocks, and no_audio
+    where it ends before the first clip."""
     rest = _all_stretches(recording, request, clips, 0)
-    return Heard(recording, request, clips, next(rest), rest)
+    first = next(rest)
+    if clips and not len(first.samples):
+        raise ItemError(
+            "no_audio", f"{show(recording.name)} ends before {clips[0]:g} s, where the clip begins"
+        )
+    return Heard(recording, request, clips, first, rest)
 
 
 def transcribe(
@@ -92,22 +100,24 @@ class _Going:
         self.listened = 0.0  # seconds of sound that have been listened to
         self._reader = ThreadPoolExecutor(1, "read ahead")
         self._next: Future[Stretch | None] | None = None
-        self._stretches: Iterator[Stretch] = heard.rest
         self.stretch: Stretch | None = heard.first
+        self._stretches, heard.rest = heard.rest or self._from(heard.first.end), None
         if kept := _kept(heard):
             self._go_on(kept)
         elif not heard.first.last:
             self._read_ahead()
 
-    def _go_on(self, kept: list[dict[str, Any]]) -> None:
-        self.parts = [Transcript.from_json(line["transcript"]) for line in kept]
+    def _from(self, end: float) -> Iterator[Stretch]:
+        """The stretches behind one that ended there."""
+        heard = self.heard
+        return _all_stretches(heard.recording, heard.request, heard.clips, round(end * RATE))
+
+    def _go_on(self, kept: list["_Kept"]) -> None:
+        self.parts = [each.part for each in kept]
         self.past = self.listened = sum(part.duration for part in self.parts)
         if spoken := next((part for part in self.parts if part.language), None):
             self._set_language(spoken.language, spoken.language_probability)
-        heard = self.heard
-        self._stretches = _all_stretches(
-            heard.recording, heard.request, heard.clips, int(kept[-1]["end"])
-        )
+        self._stretches = self._from(kept[-1].end)
         self._read_ahead()
         self._advance()
 
@@ -116,7 +126,8 @@ class _Going:
         assert self.stretch
         if not self.request.language and self.stretch.spans:
             self._set_language(*model.detect_language(self.stretch))
-        if self.request.sequential and self.parts:
+        conditioned = self.request.sequential and self.request.condition_on_previous_text
+        if conditioned and self.parts:
             text = " ".join(part.text for part in self.parts[-3:])[-_PREVIOUS:]
             return replace(self.request, previous_text=text or None)
         return self.request
@@ -213,16 +224,33 @@ def _pairs(clips: tuple[float, ...], end: float | None) -> list[tuple[float, Any
     return list(pairwise(bounds))[::2]
 
 
-def _kept(heard: Heard) -> list[dict[str, Any]]:
-    """What an earlier run has kept of the same work."""
+@dataclass(frozen=True)
+class _Kept:
+    """The result of a stretch that ended at `end` seconds."""
+
+    end: float
+    part: Transcript
+
+
+def _kept(heard: Heard) -> list[_Kept]:
+    """What an earlier run has kept of the same work; what is not whole is cut off."""
     if heard.keep is None:
         return []
+    found: list[_Kept] = []
     try:
-        lines = heard.keep.read_bytes().split(b"\n")
-        head, *rest = [json.loads(line) for line in lines[:-1]]  # the last was cut off
-        return rest if head == {"of": heard.identity} else []
-    except (OSError, ValueError):
-        return []
+        head, *lines = heard.keep.read_bytes().split(b"\n")[:-1]  # the last one was cut off
+        if json.loads(head) != {"of": heard.identity, "as": SCHEMA}:
+            return []
+        whole = len(head) + 1
+        for line in lines:
+            value = json.loads(line)
+            found.append(_Kept(float(value["end"]), Transcript.from_json(value["transcript"])))
+            whole += len(line) + 1
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        pass  # of what came before it is well
+    if found:
+        os.truncate(heard.keep, whole)
+    return found
 
 
 def _keep(heard: Heard, end: float, part: Transcript, new: bool) -> None:
@@ -230,8 +258,8 @@ def _keep(heard: Heard, end: float, part: Transcript, new: bool) -> None:
     if heard.keep is None:
         return
     heard.keep.parent.mkdir(parents=True, exist_ok=True)
-    lines: list[dict[str, Any]] = [{"of": heard.identity}] if new else []
-    lines.append({"end": round(end * RATE), "transcript": part.to_json()})
+    lines: list[dict[str, Any]] = [{"of": heard.identity, "as": SCHEMA}] if new else []
+    lines.append({"end": end, "transcript": part.to_json()})
     with heard.keep.open("wb" if new else "ab") as file:
         file.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         file.flush()

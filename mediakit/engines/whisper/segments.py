@@ -81,17 +81,16 @@ def flagged(segment: Segment, doubts: Doubts) -> Segment:
     return replace(segment, flags=tuple(flags))
 
 
-def invented(segment: Segment, doubts: Doubts) -> bool:
-    """Whether it is what Whisper writes where nobody speaks, however sure it is of it: nothing but
-    punctuation, or, in what is likely no speech, one of a few phrases."""
+def invented(segment: Segment) -> bool:
+    """Whether a segment, flagged, is what Whisper writes where nobody speaks, however sure it is:
+    nothing but punctuation, or, in what is likely no speech, the same again and again or one of a
+    few phrases."""
     words = "".join(c for c in segment.text.lower() if c.isalnum() or c == " ").split()
     if not words:
         return True
-    return (
-        doubts.no_speech_threshold is not None
-        and segment.no_speech_prob > doubts.no_speech_threshold
-        and " ".join(words) in _INVENTED
-    )
+    if "may_be_silence" not in segment.flags:
+        return False
+    return "repetitive" in segment.flags or " ".join(words) in _INVENTED
 
 
 def _split(

@@ -52,8 +52,8 @@ def sequential(job: Job) -> Transcript | ItemError:
         return ItemError("failed", f"the model failed on {seconds:.0f} s of sound: {error}")
     return transcript(
         job,
-        tuple(each for each in said if not invented(each, doubts)),
-        tuple(each for each in said if invented(each, doubts)),
+        tuple(each for each in said if not invented(each)),
+        tuple(each for each in said if invented(each)),
     )
 
 

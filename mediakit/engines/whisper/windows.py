@@ -10,8 +10,8 @@ from mediakit.engines.whisper.stretches import Samples, Span, Stretch, quietest
 
 FULL = 30.0  # seconds that Whisper was trained on
 LONGEST = 20.0  # seconds of sound in a window
-APART = 1.0  # a longer pause ends a window, in seconds
-PADDING = 4.0  # seconds of silence behind the sound, at least: with less, Whisper leaves words out
+APART = 2.0  # seconds: a longer pause ends a window; shorter ones may be faint speech
+PADDING = 5.0  # seconds of silence behind the sound, at least: with less, Whisper leaves words out
 NARROWEST = 11.0  # seconds: in narrower windows Whisper mistakes more words
 STEP = 1.0  # seconds: a window is as wide as a multiple of this
 
@@ -47,10 +47,10 @@ def windows(owner: int, stretch: Stretch, voice: Voice | None) -> list[Window]:
     ]
     pad = voice.speech_pad_ms * RATE // 1000 if voice else 0
     middles = [(before[1] + after[0]) // 2 for before, after in pairwise(parts)]
-    starts, ends = [0, *middles], [*middles, len(stretch.samples)]
+    bounds = pairwise([0, *middles, len(stretch.samples)])
     return [
         Window(owner, max(start - pad, least), min(end + pad, most))
-        for (start, end), least, most in zip(parts, starts, ends, strict=True)
+        for (start, end), (least, most) in zip(parts, bounds, strict=bool(parts))
     ]
 
 
