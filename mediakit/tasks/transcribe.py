@@ -83,7 +83,7 @@ class Transcribe(Task):
 
     @classmethod
     def suffix(cls, name: str, params: TranscribeParams) -> str:
-        return f".{params.format[0] if params.format else 'txt'}"
+        return f".{_printed(params)}"
 
     @classmethod
     def more_suffixes(cls, params: TranscribeParams) -> tuple[str, ...]:
@@ -342,6 +342,7 @@ def _format(name: str) -> str:
 
 
 def _printed(params: TranscribeParams) -> str:
+    """The format of the primary output where no name says it."""
     return params.format[0] if params.format else "txt"
 
 
