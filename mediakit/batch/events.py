@@ -25,6 +25,14 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """The next piece of the text that is being made of an item."""
+
+    item: Item
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """An item has ended; in the order of the inputs. `record` is None for skipped items unless
     records were asked for. `data` holds the output's bytes when they go to standard output."""
@@ -54,5 +62,5 @@ class Note:
     error: bool = False
 
 
-Event = Planned | Progress | Finished | Fetching | Note
+Event = Planned | Progress | Piece | Finished | Fetching | Note
 Notify = Callable[[Event], None]

@@ -11,6 +11,7 @@ from mediakit.models.spec import ModelSpec
 from mediakit.params import Params
 
 Row = Mapping[str, Any]
+PART = ".json"  # what the name of an item ends in that becomes a part of a larger file
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Source:
     came from. `error` is set when the list's line could not be understood. With `is_text` the
     input is no file: `path` is the text itself, and `relative` what may stand for it in a name.
     `beside` are other files it needs: role -> path. `where` is the line of the list that it
-    comes from, for messages ("photos.csv line 7"), empty where there is none.
+    comes from, for messages ("photos.csv line 7"), empty where there is none. `columns` is what
+    the row says beside Params: data that a template uses, and what comes back with the result.
     """
 
     path: str
@@ -35,6 +37,7 @@ class Source:
     is_text: bool = False
     beside: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
+    columns: Row = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -19,12 +19,14 @@ from mediakit.errors import UserError, show
 @dataclass(frozen=True)
 class Output:
     """`file` is set for a single output file, `folder` for a directory, neither for stdout;
-    `lines` says that there each result is printed as one line with the name of its input."""
+    `lines` says that there each result is printed as one line with the name of its input.
+    `gathered` is the one file that the results in `folder`, a state directory, are parts of."""
 
     journal: Journal | None
     folder: Path | None = None
     file: Path | None = None
     lines: bool = False
+    gathered: Path | None = None
 
     @property
     def base(self) -> str:
@@ -54,7 +56,9 @@ class Output:
         (small ones are); for `discard`."""
         if self.journal is None:
             return Path(tempfile.mkdtemp(prefix="mediakit-")) / "out"
-        path = _part(str(self.file)) if self.file else _below(self.journal.temporary, number)
+        path = (
+            temporary_for(str(self.file)) if self.file else _below(self.journal.temporary, number)
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -73,7 +77,7 @@ class Output:
 
     def beside(self, final: str) -> Path:
         """A temporary name in the folder of an output."""
-        return _part(final)
+        return temporary_for(final)
 
     def clear_up(self, item: Item) -> None:
         """Remove what a killed run has left beside the item's output; what it has left elsewhere
@@ -89,7 +93,8 @@ class Output:
             part.unlink()
 
 
-def _part(final: str) -> Path:
+def temporary_for(final: str) -> Path:
+    """A temporary name beside a file, for its next content."""
     # the same at every try: what a kill leaves behind, the next run over it removes
     folder, name = os.path.split(os.path.realpath(final))
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pydantic import ValidationError
 
 from mediakit.batch.history import Entry
-from mediakit.batch.item import Item, Recipe, Row, Source
+from mediakit.batch.item import PART, Item, Recipe, Row, Source
 from mediakit.batch.naming import (
     Template,
     check_distinct,
@@ -28,9 +28,9 @@ from mediakit.models.spec import ModelSpec, fill_in
 from mediakit.params import Batch, Params, fault
 
 # Params that name models; what a row names so is only its item's fault.
-MODEL_FIELDS = {"model", "vae", "components", "lora", "embedding"}
+MODEL_FIELDS = {"model", "vae", "components", "lora", "embedding", "projector"}
 # Params that name files whose digests count, not their names
-DIGESTED = {"model", "vae", "components", "mask"}
+DIGESTED = {"model", "vae", "components", "projector", "mask", "image"}
 # Recipes kept, one for each kind of row.
 RECIPES = 10_000
 # Before the keys of items in error, which no name of an output can be: those are normalised.
@@ -213,7 +213,10 @@ class Planner:
         """The output names; for inputs that have none, what is wrong with them."""
         own = self._own_names(sources, recipes)
         if self.template is None and any(own):
-            return [s.error or name or s.relative for s, name in zip(sources, own, strict=True)]
+            return [
+                s.error or f"{name or s.relative}{self._suffixes(s, r)[0]}"
+                for s, name, r in zip(sources, own, recipes, strict=True)
+            ]
         if self.template is None:
             good = [s for s in sources if not s.error]
             both = zip(sources, recipes, strict=True)
@@ -263,6 +266,8 @@ class Planner:
     def _suffixes(self, source: Source, recipe: Recipe | MediakitError) -> tuple[str, ...]:
         task, params = self.job.task, self.job.params
         params = recipe.params if isinstance(recipe, Recipe) else params
+        if self.output.gathered:
+            return (PART,)
         return task.suffix(source.relative, params), *task.more_suffixes(params)
 
     def _item(
@@ -275,12 +280,12 @@ class Planner:
             return _in_error(source, recipe, name)
         key = os.path.realpath(place.file) if place.file else os.path.normpath(name)
         output = place.path(key)
-        more = self.job.task.more_suffixes(recipe.params) if output else ()
+        more = self._suffixes(source, recipe)[1:]
         item = Item(key, source, output, recipe, also=others(output, more) if output else ())
         try:
             if place.folder:
                 check_inside(key)
-            if item.output:
+            if item.output and not place.gathered:
                 self.job.task.check_output(item.output, recipe.params)
         except MediakitError as e:
             if isinstance(e, UserError) and source.row is None:
@@ -303,7 +308,8 @@ def _in_error(source: Source, recipe: Recipe | MediakitError | None, error: Medi
 def kind_of(role: str) -> str:
     """What a model must be to take a role: "lora2" is a lora."""
     kind = role.rstrip("0123456789")
-    return kind if kind in ("lora", "embedding", "vae", "components") else "model"
+    kinds = ("lora", "embedding", "vae", "components", "projector")
+    return kind if kind in kinds else "model"
 
 
 def _item_error(source: Source, error: MediakitError) -> ItemError:
@@ -323,7 +329,9 @@ def _whose(source: Source) -> str:
 def _identity(source: Source) -> tuple[str, str]:
     """Equal for inputs that are the same work."""
     row = json.dumps(source.row, sort_keys=True) if source.row else ""
-    return source.path if source.is_text else os.path.abspath(source.path), row
+    if source.is_text:
+        return f"{source.path}\0{source.relative}", row
+    return os.path.abspath(source.path), row
 
 
 def _digest(text: str) -> bytes:

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,12 @@ BOM = b"\xef\xbb\xbf"
 class Lists:
     """Reads the lists of one command; `passed_over` counts records that had no outputs."""
 
-    def __init__(self, is_text: bool = False) -> None:
-        """`is_text`: the task's inputs are prompts, not files."""
+    def __init__(self, is_text: bool = False, fields: Collection[str] | None = None) -> None:
+        """`is_text`: the task's inputs are prompts, not files. `fields`: the Params that a row of
+        prompts may set, all else being columns for a template; None where there is no template."""
         self.passed_over = 0
         self.is_text = is_text
+        self.fields = fields
 
     def file(self, path: Path) -> Iterator[Source]:
         """A list file: .txt one name a line, .csv and .jsonl one row a line."""
@@ -129,7 +131,7 @@ class Lists:
         try:
             names = [name.strip() for name in next(reader, [])]
             needed = {"prompt"} if self.is_text else {"input", "input_b64"}
-            if not needed & set(names):
+            if self.fields is None and not needed & set(names):
                 raise UserError(
                     "usage",
                     f"--from {show(origin)}: the first line must name the columns, one is "
@@ -140,13 +142,22 @@ class Lists:
                 if len(row) > len(names):
                     yield _bad(where, "more values than columns")
                 elif any(row):
-                    values = {k: v for k, v in zip(names, row, strict=False) if v}
-                    yield self.row(values, where)
+                    row += [""] * (len(names) - len(row))
+                    cells = zip(names, row, strict=True)
+                    yield self.row({k: v for k, v in cells if v or self._is_column(k)}, where)
         except csv.Error as e:
             yield _bad(f"{origin}:{reader.line_num}", f"not CSV: {e}")
 
     def row(self, row: dict[str, Any], where: str) -> Source:
-        return prompt_row(row, where) if self.is_text else from_row(row, where)
+        if self.fields is None:
+            return prompt_row(row, where) if self.is_text else from_row(row, where)
+        columns = {name: value for name, value in row.items() if self._is_column(name)}
+        told = {name: value for name, value in row.items() if name not in columns}
+        text = str(columns.get("prompt") or "")
+        return replace(prompt(text, told), where=_said(where), columns=columns)
+
+    def _is_column(self, name: str) -> bool:
+        return self.fields is not None and (name == "prompt" or name not in self.fields)
 
 
 def prompt(text: str, row: Row | None = None) -> Source:

@@ -16,7 +16,7 @@ from typing import Any
 
 from mediakit import device
 from mediakit.batch.answers import Answers
-from mediakit.batch.events import Note, Notify, Progress
+from mediakit.batch.events import Note, Notify, Piece, Progress
 from mediakit.batch.feed import Feed, ListFeed
 from mediakit.batch.gauge import Gauge
 from mediakit.batch.item import Item
@@ -275,10 +275,10 @@ class Runner:
         else:
             self.answers.fail(batch[0], failure)
 
-    def _progress(self, item: Item, share: float, told: str = "", /) -> None:
+    def _progress(self, item: Item, share: float, told: str = "", piece: str = "", /) -> None:
         if self.stop:
             raise Stopped
-        self.notify(Progress(item, share, told))
+        self.notify(Piece(item, piece) if piece else Progress(item, share, told))
 
 
 def _without_frames(error: Exception) -> Exception:

@@ -10,6 +10,7 @@ from typing import Any
 from mediakit.batch.answers import Answers
 from mediakit.batch.events import Fetching, Finished
 from mediakit.batch.files import input_error
+from mediakit.batch.gather import part_of
 from mediakit.batch.gauge import Gauge
 from mediakit.batch.item import Item, Made
 from mediakit.batch.ledger import Work, errors_of
@@ -17,7 +18,7 @@ from mediakit.batch.plan import MODEL_FIELDS
 from mediakit.batch.record import add_result, record_of
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import Task
-from mediakit.errors import ExitStatus, PlaceError, Stopped, UserError, show
+from mediakit.errors import ExitStatus, PlaceError, Stopped, UserError
 
 POLL = 0.1  # seconds between looks at `stop` while waiting
 
@@ -154,6 +155,8 @@ class Encoding:
                 "seconds": {k: round(v, 4) for k, v in work.seconds.items()},
                 "warnings": list(work.decoded.warnings),
             }
+            if self.ledger.output.gathered:
+                file.write_bytes(part_of(item, self.task.row(item, made.result)))
             if item.output is None:
                 add_result(record, item, made)
                 return Finished(item, "done", record, data=self._printed(item, made, file))
@@ -166,8 +169,7 @@ class Encoding:
         if self.task.prints and self.ledger.batch.json_lines:
             return None
         if self.ledger.output.lines and item.source.data is None:
-            text = " ".join(made.result["text"].split())
-            return os.fsencode(f"{show(item.source.path)}\t{text}\n")
+            return os.fsencode(f"{self.task.line(item, made.result)}\n")
         return file.read_bytes()
 
 

@@ -13,6 +13,10 @@ import mediakit
 
 # name -> (module with `app`, help): enough for `mediakit --help` without importing any of them
 TASKS = {
+    "chat": (
+        "mediakit.cli.tasks",
+        "Ask a language model: one question, a conversation, or thousands of rows.",
+    ),
     "generate": ("mediakit.cli.tasks", "Make pictures from prompts."),
     "img2img": ("mediakit.cli.tasks", "Restyle pictures by a prompt."),
     "inpaint": (

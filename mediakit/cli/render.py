@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from mediakit.batch.events import Event, Fetching, Finished, Note, Planned, Progress
+from mediakit.batch.events import Event, Fetching, Finished, Note, Piece, Planned, Progress
 from mediakit.batch.record import to_json
 from mediakit.batch.stop import Stop
 from mediakit.cli.fetching import Lines
@@ -28,13 +29,16 @@ WORDS = {"done": "done", "planned": "planned", "skipped": "up to date", "failed"
 class Renderer:
     """Takes a batch's events; may be called from any thread."""
 
-    def __init__(self, command: str, batch: Batch, stop: Stop) -> None:
+    def __init__(self, command: str, batch: Batch, stop: Stop, streams: bool = False) -> None:
+        """`streams`: show a text on the terminal as it is made."""
         self.command = command
         self.batch = batch
         self.stop = stop
         self.counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._broken = False
+        self._streams = streams and sys.stdout.isatty() and not batch.json_lines
+        self._shown = ""  # the last character of a text that is being shown
         self._bar = None if batch.quiet or batch.no_progress or not on_terminal() else Bar()
         silent = batch.quiet or batch.no_progress or batch.json_lines
         self._lines = None if silent or self._bar else Lines(self.say)
@@ -48,6 +52,8 @@ class Renderer:
                     self.say(event.text)
                 case Note() if self.batch.verbose:
                     self.say(event.text.rstrip("\n"))
+                case Piece() if self._streams:
+                    self._show(event.text)
                 case Planned() | Progress() | Fetching() if self._bar:
                     self._bar.show(event)
                 case Fetching() if self._lines:
@@ -57,18 +63,31 @@ class Renderer:
         self.counts[event.status] += 1
         if self._bar:
             self._bar.show(event)
+        shown, self._shown = self._shown, ""
+        if shown not in ("", "\n"):
+            self._write(b"\n")
         if event.error:
             self.say(f"{show(event.error.message)} [{event.error.code}]")
         if event.record and self.batch.verbose:
             for warning in event.record["warnings"]:
                 self.say(f"{show(event.item.source.path)}: {warning}")
         if event.data is not None:
-            self._write(event.data)
+            self._write(b"" if shown else event.data)
         elif self.batch.json_lines:
             if event.record is not None:
                 self._write(to_json(event.record) + b"\n")
         elif event.status in ("done", "planned") and event.item.output:
             self._write(os.fsencode(event.item.output) + b"\n")
+
+    def _show(self, piece: str) -> None:
+        self.quiet_close()
+        self._write(printable(piece).encode("utf-8", "replace"))
+        self._shown = piece[-1:] or self._shown
+
+    def wrote(self, path: Path) -> None:
+        """A result that is no item's."""
+        if not self.batch.json_lines:
+            self._write(os.fsencode(f"{path}\n"))
 
     def say(self, text: str) -> None:
         """One line on standard error, above the bar if there is one."""
@@ -131,6 +150,11 @@ class Renderer:
         took = time.time() - psutil.Process().create_time()  # as the user has waited
         nothing = "nothing done" if status in how else "nothing to do"
         self.say(f"{how.get(status, '')}{', '.join(parts) or nothing} in {took:.1f} s{again}")
+
+
+def printable(text: str) -> str:
+    """A model's text without what a terminal would obey."""
+    return "".join(c for c in text if c.isprintable() or c in "\n\t")
 
 
 def on_terminal() -> bool:

@@ -2,19 +2,21 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from mediakit import device
-from mediakit.batch.events import Fetching, Finished, Note, Planned
+from mediakit.batch.events import Fetching, Finished, Note, Notify, Planned
 from mediakit.batch.feed import Feed, ListFeed, StreamFeed
+from mediakit.batch.gather import Gathering, output_of
 from mediakit.batch.inputs import Finder, check_is_file
 from mediakit.batch.item import Item, Source
 from mediakit.batch.ledger import Ledger
-from mediakit.batch.output import Output, output_for
+from mediakit.batch.output import Output
 from mediakit.batch.plan import Job, Planner
 from mediakit.batch.record import record_of
 from mediakit.batch.rows import Lists, prompt
@@ -30,13 +32,14 @@ from mediakit.cli.checks import (
 )
 from mediakit.cli.explain import explain
 from mediakit.cli.options import Given, collect, signature
+from mediakit.cli.piping import piped
 from mediakit.cli.render import Renderer
 from mediakit.errors import ExitStatus, MediakitError, Stopped, UserError
 from mediakit.models import trust
 from mediakit.models.cache import ModelCache
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
-from mediakit.params import Batch
+from mediakit.params import Batch, Execution
 from mediakit.tasks import registry
 
 FILES = (
@@ -102,27 +105,34 @@ def run_task(
         if arguments or batch.list_file:
             raise UserError("usage", "--prompt and other prompts contradict each other")
         arguments = [given.params.prompt]  # type: ignore[attr-defined]
+    if rows is None:
+        arguments = piped(task, batch, arguments)
     check_together(given, arguments)
     check_bare(task, given, arguments)
     if batch.explain:
         return explain(task, given)
     if not (arguments or batch.list_file or rows is not None):
+        if task.takes_piped and sys.stdin.isatty() and sys.stdout.isatty():
+            from mediakit.cli.conversation import converse
+
+            return converse(given)
         wanted = "give prompts" if task.takes_text else "name files, directories or globs"
         raise UserError("usage", f"no inputs: {wanted}, or - for stdin")
     if not batch.dry_run:
         check_installed(task)
     streaming = rows is None and (arguments == ["-"] or str(batch.list_file) == "-")
     single = rows is None and (streaming or _is_one(task, batch, arguments))
-    output = output_for(batch.out or task.default_out, single, task.output_suffixes, task.prints)
+    output = output_of(task, batch.out or task.default_out, single)
     check_place(given, output)
     if streaming and task.prints and not output.journal and not batch.out:
         output = replace(output, lines=True)  # there may be many
-    lists, stop = Lists(task.takes_text), Stop()
+    lists, stop = Lists(task.takes_text, _fields(task, given)), Stop()
     with stop.on_signals():
-        renderer = Renderer(task.name, batch, stop)
+        streams = task.prints and output.journal is None and not output.lines
+        renderer = Renderer(task.name, batch, stop, streams)
         try:
             job = Job(task, given.params, given.given, batch)
-            planner = Planner(job, output, _pin(batch, renderer))
+            planner = Planner(job, output, pinning(batch, renderer))
             bare = bool(arguments) and all(map(task.is_bare, arguments)) and not batch.list_file
             with stop.at_once():
                 planner.check() if rows is not None or bare else planner.recipe()
@@ -135,7 +145,14 @@ def run_task(
                 with stop.at_once():
                     found = list(rows or _sources(task, batch, arguments, output, lists))
                     feed = _planned(planner, given, found, renderer)
-            status = _run(task, given, Ledger(output, task, batch), feed, renderer)
+            gathering = _gathering(output, batch, renderer)
+            notify = gathering or renderer
+            ledger = Ledger(output, task, batch)
+            status = _run(task, given, ledger, feed, renderer, notify)
+            if gathering and not batch.dry_run:
+                chosen = batch.shard or batch.limit or batch.retry_failed
+                if gathering.write(complete=not (chosen or stop)):
+                    renderer.wrote(gathering.file)
         except (UserError, Stopped):
             if stop.status is None:
                 raise
@@ -149,7 +166,20 @@ def run_task(
     return status
 
 
-def _pin(batch: Batch, renderer: Renderer) -> Callable[[ModelSpec], ModelSpec]:
+def _fields(task: type[Task], given: Given) -> Collection[str] | None:
+    """What rows may set; None where there is no template that takes other columns."""
+    return task.Params.model_fields if getattr(given.params, "template", None) else None
+
+
+def _gathering(output: Output, batch: Batch, renderer: Renderer) -> Gathering | None:
+    if not output.gathered:
+        return None
+    gathering = Gathering(output, renderer, batch.overwrite)
+    gathering.check(batch.list_file)
+    return gathering
+
+
+def pinning(batch: Batch, renderer: Renderer) -> Callable[[ModelSpec], ModelSpec]:
     """What fetches models whose digests are not known yet; a dry run fetches nothing."""
     store = Store(offline=batch.offline)
     failures: dict[str, UserError] = {}  # asked for once, however many rows name it
@@ -196,9 +226,14 @@ def _sources(
     task: type[Task], batch: Batch, arguments: list[str], output: Output, lists: Lists
 ) -> Iterator[Source]:
     """The inputs of a command that does not read standard input."""
-    if batch.list_file:
+    folder = task.takes_text and batch.list_file and batch.list_file.is_dir()
+    if folder:
+        if arguments:
+            raise UserError("usage", "prompts, and --from a folder of them: give one")
+        arguments = [str(batch.list_file)]
+    elif batch.list_file:
         yield from lists.file(batch.list_file)
-    if task.takes_text:
+    if task.takes_text and not folder:
         yield from map(prompt, arguments)
         return
     made: set[str] = set()
@@ -208,14 +243,18 @@ def _sources(
     yield from Finder(task.suffixes, output.folder, made).find(arguments)
 
 
+def new_cache(execution: Execution) -> ModelCache:
+    return ModelCache(execution.memory_budget, device.free_memory, device.empty_cache)
+
+
 def _run(
-    task: type[Task], given: Given, ledger: Ledger, feed: Feed, renderer: Renderer
+    task: type[Task], given: Given, ledger: Ledger, feed: Feed, renderer: Renderer, notify: Notify
 ) -> ExitStatus:
     if given.batch.dry_run:
-        return _dry_run(task, ledger, feed, renderer)
-    cache = ModelCache(given.execution.memory_budget, device.free_memory, device.empty_cache)
+        return _dry_run(task, ledger, feed, renderer.stop, notify)
+    cache = new_cache(given.execution)
     worker = task(given.execution, Store(offline=given.batch.offline), cache)
-    status = Runner(worker, ledger, renderer, renderer.stop).run(feed)
+    status = Runner(worker, ledger, notify, renderer.stop).run(feed)
     used = ", ".join(f"{name} {value}" for name, value in worker.used().items() if value)
     renderer(Note(f"computed with: {used or 'nothing'}", level=1))
     stats = cache.stats
@@ -224,16 +263,18 @@ def _run(
     return status
 
 
-def _dry_run(task: type[Task], ledger: Ledger, feed: Feed, renderer: Renderer) -> ExitStatus:
+def _dry_run(
+    task: type[Task], ledger: Ledger, feed: Feed, stop: Stop, notify: Notify
+) -> ExitStatus:
     """Say what would be done with each item; write nothing."""
-    stop, failed = renderer.stop, False
+    failed = False
     while not stop and not feed.ended:
         item = feed.next()
         if item is None:
             feed.wait(0.1)
             continue
         event = _forecast(task, ledger, item)
-        renderer(event)
+        notify(event)
         failed = failed or event.status == "failed"
         if failed and ledger.batch.fail_fast:
             break

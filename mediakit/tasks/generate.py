@@ -44,7 +44,7 @@ class Generate(DiffusionTask):
 
     @classmethod
     def own_name(cls, source: Source, params: Any, fingerprint: str) -> str | None:
-        return f"{slug(params.prompt)}_{params.seed}_{fingerprint}{cls.suffix('', params)}"
+        return f"{slug(params.prompt)}_{params.seed}_{fingerprint}"
 
     @classmethod
     def prompt_of(cls, source: Source, params: Any) -> str:

@@ -1,6 +1,5 @@
 """upscale: pictures in, larger pictures out, by a super-resolution net."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -189,20 +188,13 @@ class Upscale(PictureTask):
         """The item's net, loaded or found in the cache."""
         assert item.recipe is not None
         spec = item.recipe.models["upscaler"]
-        module, _, function = spec.engine.partition(":")
-        e = self.execution
 
-        def load() -> "Upscaler":
-            begin = time.perf_counter()
-            self.store.pull(spec)
-            loader: Callable[..., Upscaler] = getattr(import_module(module), function)
+        def arguments() -> tuple[Any, ...]:
             blend = _params(item).denoise if spec.blend else None
             weights = Weights(self.store.files(spec), blend, partial(self.store.keep, spec))
-            net = loader(weights, self._device, self._dtype, self._threads, e.exact)
-            self.load_seconds += time.perf_counter() - begin
-            return net
+            return weights, self._device, self._dtype, self._threads, self.execution.exact
 
-        with self.cache.use(self._key(item), self._device, load, spec.size) as net:
+        with self.loaded(spec, self._key(item), self._device, arguments) as net:
             yield net
 
     def _key(self, item: Item) -> Hashable:
@@ -216,8 +208,8 @@ class Upscale(PictureTask):
     ) -> list["Result | Written | ItemError"]:
         results: list[Result | Written | ItemError] = []
 
-        def share(done: float, told: str = "", /) -> None:
-            emit((len(results) + done) / len(batch), told)
+        def share(done: float, told: str = "", piece: str = "", /) -> None:
+            emit((len(results) + done) / len(batch), told, piece)
 
         for _, same in groupby(batch, lambda work: self._key(work[0])):
             works = list(same)

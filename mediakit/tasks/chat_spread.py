@@ -1,0 +1,54 @@
+"""Which question an input asks, and all that its row must say so that its record says it all."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from mediakit.batch.item import Source
+from mediakit.errors import ItemError, show
+from mediakit.prompts.filling import fill
+from mediakit.prompts.names import slug
+from mediakit.prompts.seeds import DERIVED, Seeds, parse_seeds, seeds_of
+
+
+class Spreader:
+    """One batch's: an input is one question, however often it is asked."""
+
+    def __init__(self) -> None:
+        self._asked: Counter[str] = Counter()
+
+    def __call__(self, source: Source, params: Any) -> Iterator[Source]:
+        row = dict(source.row or {})
+        if source.is_text:
+            text = asked(params.template, source.path, source.columns)
+            row |= {"prompt": text, "template": None}
+            times = self._asked[text]
+            self._asked[text] += 1
+            relative = slug(text) + (f"-{times + 1}" if times else "")
+            source = replace(source, path=text, relative=relative)
+        else:
+            text, times = source.relative, 0
+        seeds = DERIVED if params.seed is None else parse_seeds(params.seed)
+        row["seed"] = _seed(seeds, text, times)
+        beside = {f"image{n or ''}": path for n, path in enumerate(params.image)}
+        yield replace(source, row=row, beside=beside)
+
+
+def asked(template: str | None, text: str, columns: Any) -> str:
+    """The question of an input; ItemError where there is none."""
+    if template:
+        text = fill(template, {"prompt": text, "text": text, **columns})
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ItemError(
+            "bad_prompt", f"{show(text[:60])}: the prompt is not UTF-8; save its list as that"
+        ) from None
+    if not text.strip():
+        raise ItemError("no_prompt", "the prompt is empty; write one")
+    return text
+
+
+def _seed(seeds: Seeds, text: str, times: int) -> int:
+    return next(iter(seeds_of(seeds, 1, text, times)))
