@@ -184,7 +184,8 @@ def _json(stream: IO[str], rows: Rows) -> None:
 
 
 def _csv(stream: IO[str], rows: Rows) -> None:
-    """A column for every field of any row; the fields of an object are columns too."""
+    """A column for every field of any row; fields of the object that a schema asked for are
+    columns too, and so are those of other objects, behind their name and a dot."""
     names = list(dict.fromkeys(name for row in rows() for name in _flat(row)))
     writer = csv.DictWriter(stream, names, lineterminator="\n")
     writer.writeheader()
@@ -193,11 +194,12 @@ def _csv(stream: IO[str], rows: Rows) -> None:
 
 
 def _flat(row: Row) -> Row:
-    inner = row.get(_OBJECT)
-    if not isinstance(inner, dict):
-        return row
-    outer = {name: value for name, value in row.items() if name != _OBJECT}
-    return outer | {f"{_OBJECT}.{k}" if k in outer else k: v for k, v in inner.items()}
+    outer = {name: value for name, value in row.items() if not isinstance(value, dict)}
+    flat = dict(outer)
+    for name in (n for n in row if n not in outer):
+        plain = name == _OBJECT
+        flat |= {k if plain and k not in outer else f"{name}.{k}": v for k, v in row[name].items()}
+    return flat
 
 
 def _cell(value: object) -> object:

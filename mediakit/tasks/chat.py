@@ -144,7 +144,7 @@ class Chat(Task):
 
     def begin(self) -> None:
         e = self.execution
-        self._device = device.find(e.device, torch=False)
+        self._device = device.find(e.device, _gpus)
         self._threads = e.threads or (1 if e.exact else device.free_cores())
 
     def warm_up(self) -> None:
@@ -253,7 +253,7 @@ def answer(model: "Llama", params: ChatParams, question: Question, emit: Emit) -
     if params.choices:
         found.text = reply.text
     if params.json_schema:
-        found.object = validate(params.json_schema, text, cut=reply.finish_reason == "length")
+        found.object = validate(params.json_schema, text)
         found.text = json.dumps(found.object, ensure_ascii=False)
     return found
 
@@ -294,6 +294,12 @@ def _text(data: bytes, path: str) -> str:
         raise ItemError(
             "corrupt", f"{show(path)}: byte {e.start + 1} is not UTF-8; save it as that"
         ) from None
+
+
+def _gpus() -> list[str]:
+    from mediakit.engines.llama.devices import names
+
+    return names()
 
 
 def _useless(name: str, why: str, cure: str) -> UserError:

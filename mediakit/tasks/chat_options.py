@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from mediakit.media.schemas import read_schema
 from mediakit.params import Execution, Options, Params, option
@@ -20,18 +20,18 @@ class Example(Options):
 
 
 def _examples(value: object) -> object:
-    """Of a preset a list; of the command line a JSON Lines file, or JSON."""
-    if not isinstance(value, str):
+    """Of a preset a list of examples; of the command line JSON Lines files."""
+    told = [value] if isinstance(value, str) else value
+    if not isinstance(told, list | tuple):
         return value
-    text = value
-    if not value.lstrip().startswith("["):
-        text = _read(value)
+    return tuple(each for one in told for each in (_lines(one) if isinstance(one, str) else [one]))
+
+
+def _lines(path: str) -> list[object]:
     try:
-        if text.lstrip().startswith("["):
-            return tuple(json.loads(text))
-        return tuple(json.loads(line) for line in text.splitlines() if line.strip())
-    except ValueError as e:
-        raise ValueError(f"expected JSON Lines with prompt and answer: {e}") from None
+        return [json.loads(line) for line in _read(path).splitlines() if line.strip()]
+    except json.JSONDecodeError as e:
+        raise ValueError(f"{path} is no JSON Lines file: {e}") from None
 
 
 def _grammar(value: object) -> object:
@@ -170,7 +170,7 @@ class ChatParams(Params):
     max_tokens: int | None = option(
         None,
         "Longest answer, in tokens (about 3/4 of a word). Left out: as the context has room, at "
-        "most 2048.",
+        "most 1024.",
         ge=1,
     )
     min_tokens: int = option(0, "The answer does not end before so many tokens.", ge=0)
@@ -195,10 +195,9 @@ class ChatExecution(Execution):
         ge=64,
         le=10_000_000,
     )
-    gpu_layers: Literal["auto"] | int = option(
+    gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = option(
         "auto",
         "Layers of the model that run on the GPU. auto: as many as fit into its free memory.",
-        ge=0,
     )
     objects: bool = option(
         False, "Print the objects of --schema alone, one a line, without the prompts before them."

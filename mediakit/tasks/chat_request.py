@@ -17,7 +17,7 @@ NEUTRAL = {
     "repeat_penalty": 1.0,
     "frequency_penalty": 0.0,
     "presence_penalty": 0.0,
-    "max_tokens": 2048,
+    "max_tokens": 1024,
 }
 
 
@@ -41,10 +41,13 @@ def before(params: ChatParams) -> "list[Message]":
 
 def asking(params: ChatParams, turns: "Iterable[Message]", raw: str | None = None) -> "Request":
     """A request whose last turn is the question; see Request."""
-    from mediakit.engines.llama.grammars import of_schema
     from mediakit.engines.llama.request import Request, Sampling
 
-    p = params
+    p, grammar = params, params.grammar
+    if p.json_schema:
+        from mediakit.engines.llama.grammars import of_schema
+
+        grammar = of_schema(p.json_schema)
     sampling = Sampling(
         p.temperature, p.top_p, p.top_k, p.min_p, p.repeat_penalty, p.frequency_penalty,
         p.presence_penalty, int(p.seed or 0),
@@ -56,7 +59,7 @@ def asking(params: ChatParams, turns: "Iterable[Message]", raw: str | None = Non
         max_tokens=p.max_tokens or NEUTRAL["max_tokens"],
         min_tokens=p.min_tokens,
         stop=p.stop,
-        grammar=of_schema(p.json_schema) if p.json_schema else p.grammar,
+        grammar=grammar,
         choices=p.choices or (),
         truncate=p.truncate,
     )

@@ -21,7 +21,7 @@ class Spreader:
     def __call__(self, source: Source, params: Any) -> Iterator[Source]:
         row = dict(source.row or {})
         if source.is_text:
-            text = asked(params.template, source.path, source.columns)
+            text = _asked(source, params.template)
             row |= {"prompt": text, "template": None}
             times = self._asked[text]
             self._asked[text] += 1
@@ -33,6 +33,14 @@ class Spreader:
         row["seed"] = _seed(seeds, text, times)
         beside = {f"image{n or ''}": path for n, path in enumerate(params.image)}
         yield replace(source, row=row, beside=beside)
+
+
+def _asked(source: Source, template: str | None) -> str:
+    try:
+        return asked(template, source.path, source.columns)
+    except ItemError as e:
+        where = f"{show(source.where)}: " if source.where else ""
+        raise ItemError(e.code, f"{where}{e.message}") from None
 
 
 def asked(template: str | None, text: str, columns: Any) -> str:

@@ -73,7 +73,8 @@ def test_a_complete_batch_is_the_whole_file_and_a_part_of_one_is_not(
     answers: Answer, tmp_path: Path
 ) -> None:
     def held() -> list[str]:
-        return [json.loads(line)["answer"] for line in (tmp_path / "a.jsonl").open()]
+        lines = (tmp_path / "a.jsonl").read_text().splitlines()
+        return [json.loads(line)["answer"] for line in lines]
 
     answers("a.jsonl", ("a", {}, {"answer": "1"}), ("b", {}, {"answer": "2"}))
     answers("a.jsonl", ("c", {}, {"answer": "3"}), complete=False)
