@@ -308,9 +308,7 @@ def test_a_conversation(home: Path) -> None:
             "chat",
             "--preset",
             "starter",
-            *SHORT[:2],
-            "--temperature",
-            "0",
+            *SHORT,
         ]
     )
     talk.until("> ")
