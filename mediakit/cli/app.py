@@ -2,7 +2,10 @@
 
 import errno
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -53,11 +56,27 @@ class LazyGroup(TyperGroup):
 
 def load(name: str) -> Any:
     """The real command of that name, imported now."""
-    module = import_module(COMMANDS[name][0])
+    with _deadly_interrupt():
+        module = import_module(COMMANDS[name][0])
     single = module.command(name) if name in TASKS else module.app
     command = typer.main.get_command(single)
     command.name = name
     return command
+
+
+@contextmanager
+def _deadly_interrupt() -> Iterator[None]:
+    """Inside, Ctrl-C ends the process at once: Python's import system swallows KeyboardInterrupt
+    at some moments, and nothing has begun yet."""
+    former = signal.getsignal(signal.SIGINT)
+    if former is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 app = typer.Typer(
