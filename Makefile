@@ -25,9 +25,10 @@ lint: $(BIN)/mediakit
 types: $(BIN)/mediakit
 	$(BIN)/mypy
 
-# where the tests keep models: fetched once a checkout
+# where the tests keep models: fetched once a checkout; a file of tests a process, one a core
 unit: $(BIN)/mediakit
-	MEDIAKIT_CACHE="$${MEDIAKIT_CACHE:-$(CURDIR)/$(VENV)/models}" $(BIN)/pytest
+	MEDIAKIT_CACHE="$${MEDIAKIT_CACHE:-$(CURDIR)/$(VENV)/models}" OMP_NUM_THREADS=1 \
+		$(BIN)/pytest --numprocesses auto --dist loadfile
 
 docs: $(BIN)/mediakit  ## Write docs/reference.md from the options' own declarations
 	$(BIN)/python tools/reference.py docs/reference.md
