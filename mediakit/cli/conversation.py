@@ -139,14 +139,15 @@ class Conversation:
             with _interruptible(hear) as emit:
                 self._answer(text, emit)
         except Stopped:
-            _tell("(stopped)")
+            _tell("\n(stopped)")
         except BaseException:
             self.turns.pop()
             raise
-        finally:
-            if said and not said.endswith("\n"):
-                sys.stdout.write("\n")
-        self.turns.append(Message("assistant", said.strip()))
+        if said.strip():
+            sys.stdout.write("" if said.endswith("\n") else "\n")
+            self.turns.append(Message("assistant", said.strip()))
+        else:
+            self.turns.pop()
 
     def _answer(self, text: str, emit: Callable[[str], None]) -> None:
         """The oldest turns are forgotten where the context has no room for all."""
