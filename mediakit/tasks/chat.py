@@ -116,6 +116,10 @@ class Chat(Task):
             for name in ("system", "examples", "image", "thinking"):
                 if getattr(params, name) not in (None, ()):
                     raise _useless(name, "does nothing with --raw", "leave one out")
+        if params.grammar:
+            from mediakit.engines.llama.gbnf import check_gbnf
+
+            check_gbnf(params.grammar)
         if params.projector and not params.image:
             raise _useless("projector", "is for pictures", "add --image")
         neutral = NEUTRAL | ({"temperature": 0.0} if shapes else {})
