@@ -1,0 +1,1 @@
+"""Language models in GGUF on llama.cpp: prompts, sampling, and answers token by token."""
