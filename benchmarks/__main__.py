@@ -26,11 +26,13 @@ SUBJECTS = {
     "gpu": "benchmarks.gpu",
     "diffusion": "benchmarks.diffusion",
     "transcribe": "benchmarks.transcribe",
+    "chat": "benchmarks.chat",
 }
 # a quick run has none
 VERDICTS = {True: "met", False: "MISSED", None: ""}
 PACKAGES = ("typer", "pydantic", "pillow", "torch", "spandrel", "realesrgan", "diffusers",
-            "transformers", "ctranslate2", "faster-whisper", "whisper-ctranslate2")  # fmt: skip
+            "transformers", "ctranslate2", "faster-whisper", "whisper-ctranslate2",
+            "llama-cpp-python")  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,28 @@ def choose(device: str, dtype: str) -> tuple[str, str]:
     return chosen, dtype
 
 
+def find(device: str, gpus: Callable[[], Sequence[str]] | None = None) -> str:
+    """The device that a word of the command line stands for: "auto" is the first GPU, else cpu.
+
+    `gpus` names those that a library other than torch can use: torch is not imported then, which
+    takes 2 s and may not be installed. Nobody is asked for "auto" where the system has no driver.
+    UserError(bad_device).
+    """
+    possible = _gpu_possible() if gpus is None else _has_driver()
+    if device == "cpu" or (device == "auto" and not possible):
+        return "cpu"
+    names = [found.name for found in devices()] if gpus is None else [*gpus(), "cpu"]
+    if device == "auto":
+        return names[0]
+    wanted = "cuda:0" if device == "cuda" else device
+    if wanted not in names:
+        raise UserError(
+            "bad_device",
+            f"{show(device)}: no such device; --device can be auto, {', '.join(names)}",
+        )
+    return wanted
+
+
 def free_memory(device: str) -> int:
     """Bytes that can be taken now; of a host also what its container still allows."""
     if device.startswith("cuda"):
@@ -120,8 +142,11 @@ def free_cores() -> int:
 
 
 def _gpu_possible() -> bool:
-    if importlib.util.find_spec("torch") is None:
-        return False
+    """Whether torch is worth asking."""
+    return importlib.util.find_spec("torch") is not None and _has_driver()
+
+
+def _has_driver() -> bool:
     return not sys.platform.startswith("linux") or any(Path(p).exists() for p in _GPU_NODES)
 
 
@@ -146,21 +171,6 @@ def _cuda(index: int) -> Device:
     if properties.major >= 8 or torch.version.hip:  # before Ampere bfloat16 is emulated
         dtypes.append("bfloat16")
     return Device(name, properties.name, properties.total_memory, free_memory(name), tuple(dtypes))
-
-
-def find(device: str) -> str:
-    if device == "cpu" or (device == "auto" and not _gpu_possible()):
-        return "cpu"  # without importing torch
-    names = [found.name for found in devices()]
-    if device == "auto":
-        return names[0]
-    wanted = "cuda:0" if device == "cuda" else device
-    if wanted not in names:
-        raise UserError(
-            "bad_device",
-            f"{show(device)}: no such device; --device can be auto, {', '.join(names)}",
-        )
-    return wanted
 
 
 def _process_seconds() -> float:

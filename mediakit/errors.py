@@ -50,6 +50,7 @@ CODES: dict[str, str] = {
     "truncated": "the recording ends before the end that its file promises",
     "too_narrow": "the picture is too long and thin for the model",
     "schema_unmet": "the answer is no JSON, or not what the schema asks for",
+    "context_too_long": "the prompt is longer than the model's context",
     "messages_refused": "the model's chat template does not take such messages",
     "crashed": "the process died twice while it worked on the item",
     "out_of_memory": "not enough memory, even after stepping down",

@@ -50,6 +50,28 @@ def test_unknown_device_names_what_exists() -> None:
     assert caught.value.code == "bad_device"
 
 
+def test_another_library_may_say_which_gpus_there_are() -> None:
+    """Then torch is not imported, even for a GPU."""
+    code = (
+        "import sys; from mediakit import device;"
+        "print(device.find('cuda', lambda: ['cuda:0', 'cuda:1']),"
+        " device.find('cuda:1', lambda: ['cuda:0', 'cuda:1']), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "cuda:0 cuda:1 False"
+    with pytest.raises(UserError, match=r"mps: no such device; --device can be auto, cuda:0, cpu"):
+        device.find("mps", lambda: ["cuda:0"])
+
+
+def test_auto_asks_nobody_where_there_is_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_GPU_NODES", ())
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert device.find("auto", lambda: ["cuda:0"]) == "cpu"
+    monkeypatch.setattr(device, "_GPU_NODES", (__file__,))
+    assert device.find("auto", lambda: ["cuda:0"]) == "cuda:0"
+    assert device.find("auto", list) == "cpu"
+
+
 def test_float16_on_the_cpu_is_refused_with_the_cure() -> None:
     with pytest.raises(UserError, match="--dtype float32") as caught:
         device.choose("cpu", "float16")

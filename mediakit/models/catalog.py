@@ -17,6 +17,8 @@ from mediakit.models import given
 from mediakit.models.given import (
     DIFFUSION_ENGINE,
     DIFFUSION_TASKS,
+    LLAMA_ENGINE,
+    LLAMA_TASKS,
     OWN,
     WEIGHTS,
     WHISPER_ENGINE,
@@ -72,6 +74,8 @@ def _own() -> dict[str, ModelSpec]:
             usual |= {"engine": WHISPER_ENGINE}
         elif "repository" in entry:
             usual |= {"engine": DIFFUSION_ENGINE, "tasks": DIFFUSION_TASKS}
+        elif ".gguf" in str(entry.get("files")):
+            usual |= {"engine": LLAMA_ENGINE, "tasks": LLAMA_TASKS}
         spec = _entry(path, str(name), {**usual, **entry})
         for word in (spec.name, *spec.aliases):
             if word in taken:

@@ -18,6 +18,9 @@ DIFFUSION_TASKS = ("generate", "img2img", "inpaint")
 # of folders that are a Whisper model of CTranslate2
 WHISPER_ENGINE = "mediakit.engines.whisper.engine:load"
 WHISPER_TASKS = ("transcribe",)
+# of files in GGUF, which nothing else reads
+LLAMA_ENGINE = "mediakit.engines.llama.engine:load"
+LLAMA_TASKS = ("chat", "caption")
 WEIGHTS = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".param", ".gguf", ".onnx"})
 
 _LONGEST = 250  # a reference, quoted, is the name of a folder
@@ -39,6 +42,8 @@ def repository(model: str, engine: str) -> ModelSpec:
     What it is for is not known before: `engine` tells what is wanted of it, if it is one of those
     that are given folders.
     """
+    if engine == LLAMA_ENGINE:
+        raise _one_of_several(model, f"{model}/model-Q4_K_M.gguf")
     name = model if "@" in model else f"{model}@main"
     wanted = {DIFFUSION_ENGINE: DIFFUSION_TASKS, WHISPER_ENGINE: WHISPER_TASKS}
     return ModelSpec(
@@ -74,9 +79,14 @@ def address(model: str, engine: str) -> ModelSpec:
         file = ModelFile(name=f"weights{suffix}", sources=(source,))
         revision = source.partition("@")[2].partition("/")[0] if source.startswith("hf:") else "web"
         return ModelSpec(
-            **{**OWN, "description": "Weights at an address.", "revision": revision},
+            **{
+                **OWN,
+                "description": "Weights at an address.",
+                "revision": revision,
+                "tasks": _tasks(suffix),
+            },
             name=source,
-            engine=engine,
+            engine=_engine(suffix, engine),
             files=(file,),
         )
     raise UserError("unknown_model", f"{show(model)} is no model; give {forms}")
@@ -95,10 +105,16 @@ def file(model: str, path: Path, engine: str, stamps: Path | None) -> ModelSpec:
             f"no weights at {show(model)}: {cause}; give a file, or a name from "
             "`mediakit models list`",
         ) from None
+    suffix = path.suffix.lower()
     return ModelSpec(
-        **{**OWN, "description": "A weights file of your own.", "revision": LOCAL},
+        **{
+            **OWN,
+            "description": "A weights file of your own.",
+            "revision": LOCAL,
+            "tasks": _tasks(suffix),
+        },
         name=show(model),
-        engine=engine,
+        engine=_engine(suffix, engine),
         files=entries,
         convert="ncnn" if len(files) == 2 else None,
         local=files[0].absolute(),
@@ -109,6 +125,8 @@ def folder(
     model: str, path: Path, engine: str, stamps: Path | None, lending: bool = False
 ) -> ModelSpec:
     """A folder of the user's: what it holds says what it is for, whatever `engine` is wanted."""
+    if engine == LLAMA_ENGINE:
+        raise _one_of_several(model, _first_gguf(path))
     try:
         spoken = whisper.choose(
             os.listdir(path),
@@ -146,6 +164,32 @@ def _file(path: Path, stamps: Path | None, name: str | None = None) -> ModelFile
     # renamed pair is the same model.
     return ModelFile.model_construct(
         name=name or f"weights{path.suffix}", size=path.stat().st_size, sha256=sha256, sources=()
+    )
+
+
+def _engine(suffix: str, engine: str) -> str:
+    return LLAMA_ENGINE if suffix == ".gguf" else engine
+
+
+def _tasks(suffix: str) -> tuple[str, ...]:
+    return LLAMA_TASKS if suffix == ".gguf" else ()
+
+
+def _first_gguf(folder: Path) -> str:
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.lower().endswith(".gguf"))
+    except OSError:
+        names = []
+    # a projector is no model
+    names.sort(key=lambda name: "mmproj" in name.lower())
+    return str(folder / (names[0] if names else "model.gguf"))
+
+
+def _one_of_several(model: str, example: str) -> UserError:
+    return UserError(
+        "unknown_model",
+        f"{show(model)} is a whole folder; a language model is one file in GGUF: give that, such "
+        f"as {show(example)}",
     )
 
 

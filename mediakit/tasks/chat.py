@@ -183,6 +183,8 @@ class Chat(Task):
         for item, decoded in batch:
             assert item.recipe is not None
             with self.model(item.recipe) as model:
+                if self.execution.exact:
+                    model.forget()
                 try:
                     results.append(answer(model, params_of(item), decoded.media, emit))
                 except ItemError as e:

@@ -62,4 +62,5 @@ def asking(params: ChatParams, turns: "Iterable[Message]", raw: str | None = Non
         grammar=grammar,
         choices=p.choices or (),
         truncate=p.truncate,
+        variables={} if p.thinking is None else {"enable_thinking": p.thinking},
     )

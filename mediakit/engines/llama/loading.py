@@ -1,0 +1,94 @@
+"""How a GGUF file becomes a model of llama.cpp's with a context of a chosen length."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import llama_cpp.llama_cpp as native
+
+from mediakit import device as devices
+from mediakit.engines.llama import log, memory
+from mediakit.engines.llama.context import Context
+from mediakit.engines.llama.devices import Gpu, gpu
+from mediakit.errors import OutOfMemory, UserError, show
+from mediakit.models.gguf import Header
+
+BATCH = 512  # tokens of a prompt that are evaluated at once
+_NO_MEMORY = ("alloc", "out of memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What is asked for, where None: by what fits."""
+
+    device: str
+    threads: int
+    gpu_layers: int | None
+    context_length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    context: Context
+    gpu_layers: int
+    nbytes: int
+
+
+def open_model(file: Path, header: Header, fit: Fit) -> Opened:
+    """Load it. UserError bad_weights, bad_device; OutOfMemory."""
+    found = None if fit.device == "cpu" else gpu(fit.device)
+    if found is None and fit.gpu_layers:
+        raise UserError(
+            "bad_device", "layers can't be on a GPU with --device cpu; leave --gpu-layers out"
+        )
+    free = devices.free_memory("cpu")
+    on_gpu = found.free_memory if found else 0
+    length = fit.context_length or memory.context_length(header, on_gpu or free)
+    memory.check(length, header, free + on_gpu)
+    layers = 0
+    if found is not None:
+        layers = fit.gpu_layers if fit.gpu_layers is not None else -1
+        if layers < 0:
+            layers = memory.gpu_layers(header, length, on_gpu)
+    log.silence()
+    native.llama_backend_init()
+    model = _model(file, layers, found)
+    handle = native.llama_init_from_model(model, _context_params(length, fit.threads, found))
+    if not handle:
+        native.llama_model_free(model)
+        raise _fault(file, f"a context of {length} tokens")
+    # TODO: nbytes
+    return Opened(Context(model, handle), layers, header.tensor_bytes + length * header.cache_bytes)
+
+
+def _model(file: Path, layers: int, found: Gpu | None) -> Any:
+    params = native.llama_model_default_params()
+    params.n_gpu_layers = layers
+    params.load_mode = native.LLAMA_LOAD_MODE_MMAP
+    if found is not None:
+        params.split_mode = native.LLAMA_SPLIT_MODE_NONE
+        params.main_gpu = found.index
+    model = native.llama_model_load_from_file(str(file).encode("utf-8", "surrogateescape"), params)
+    if not model:
+        raise _fault(file, "the model")
+    return model
+
+
+def _context_params(length: int, threads: int, found: Gpu | None) -> Any:
+    params = native.llama_context_default_params()
+    params.n_ctx = length
+    params.n_batch = params.n_ubatch = min(length, BATCH)
+    params.n_threads = params.n_threads_batch = threads
+    if found is None:  # as llama-cpp-python has it: flash attention rounds differently
+        params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    return params
+
+
+def _fault(file: Path, what: str) -> Exception:
+    said = log.cause("it does not say why")
+    if any(word in said.lower() for word in _NO_MEMORY):
+        return OutOfMemory(said)
+    return UserError(
+        "bad_weights", f"{show(file)}: llama.cpp can't load {what} ({show(said)}); fetch it again, "
+        "or upgrade llama-cpp-python if the model is newer"
+    )  # fmt: skip
