@@ -17,6 +17,7 @@ from mediakit.batch.task import check_installed
 from mediakit.cli.options import Given
 from mediakit.cli.render import Renderer, printable
 from mediakit.cli.tasks import new_cache, pinning
+from mediakit.engines.llama.request import Message
 from mediakit.errors import ItemError, MediakitError, Stopped, UserError, show
 from mediakit.models.store import Store
 from mediakit.prompts.seeds import derived
@@ -26,7 +27,6 @@ from mediakit.tasks.chat_request import asking, before
 
 if TYPE_CHECKING:
     from mediakit.engines.llama.engine import Llama
-    from mediakit.engines.llama.request import Message
 
 FORM = "mediakit-chat/1"
 QUOTES = '"""'
@@ -122,8 +122,6 @@ class Conversation:
         commands[word](rest.strip())
 
     def _ask(self, text: str) -> None:
-        from mediakit.engines.llama.request import Message
-
         # undecodable bytes of the terminal
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         self.turns.append(Message("user", text))
@@ -184,8 +182,6 @@ class Conversation:
         _tell(f"saved {len(turns)} turns in {show(name)}")
 
     def _load(self, name: str) -> None:
-        from mediakit.engines.llama.request import Message
-
         try:
             told = json.loads(_path(name).read_bytes())
             if told["form"] != FORM:
