@@ -130,6 +130,7 @@ def plain_environment() -> dict[str, str]:
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith(("MEDIAKIT_", "MAKE", "MFLAGS"))
     }
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # or our own code is compiled again at each start
     if cache := os.environ.get("MEDIAKIT_CACHE"):
         kept["MEDIAKIT_CACHE"] = cache
     return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "100", "TERM": "dumb"}

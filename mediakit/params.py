@@ -22,7 +22,7 @@ from pydantic import (
 class Options(BaseModel):
     """Base of all option models: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, validate_default=True)
 
 
 class Params(Options):

@@ -58,8 +58,11 @@ def find(name: str) -> Path:
     return known[name]
 
 
-def read(path: Path, tasks: Mapping[str, type[Task]]) -> Preset:
-    """A valid preset. UserError that names file, task and key otherwise."""
+def read(path: Path, tasks: Mapping[str, type[Task]], only: str | None = None) -> Preset:
+    """A valid preset. UserError that names file, task and key otherwise.
+
+    With `only`, the values of other tasks than that are not looked at: it takes these tasks' code.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as e:
@@ -76,7 +79,8 @@ def read(path: Path, tasks: Mapping[str, type[Task]]) -> Preset:
             raise UserError(
                 "bad_preset", f"{show(path)}: no task {show(section)}; known are {known}"
             )
-        _check(path, tasks[section], values)
+        if only in (None, section):
+            _check(path, tasks[section], values)
     try:
         return Preset(name=path.stem, path=path, sections=content, **about)
     except ValidationError as e:
@@ -95,12 +99,12 @@ def _check(path: Path, task: type[Task], values: object) -> None:
 def section(name: str, task: type[Task], tasks: Mapping[str, type[Task]]) -> Values:
     """The values that a preset sets for a task, those of the presets it extends first."""
     values: Values = {}
-    for preset in reversed(list(_chain(name, tasks))):
+    for preset in reversed(list(_chain(name, task, tasks))):
         values |= preset.sections.get(task.name, {})
     return values
 
 
-def _chain(name: str, tasks: Mapping[str, type[Task]]) -> Iterable[Preset]:
+def _chain(name: str, task: type[Task], tasks: Mapping[str, type[Task]]) -> Iterable[Preset]:
     seen: list[Path] = []
     following: str | None = name
     while following is not None:
@@ -108,7 +112,7 @@ def _chain(name: str, tasks: Mapping[str, type[Task]]) -> Iterable[Preset]:
         if path.resolve() in seen:
             raise UserError("bad_preset", f"{show(path)} extends itself; remove an extends line")
         seen.append(path.resolve())
-        preset = read(path, tasks)
+        preset = read(path, tasks, task.name)
         yield preset
         following = preset.extends
         if following and "/" in following:

@@ -108,6 +108,8 @@ def callback(
 def main() -> None:
     """Run the command line and exit with its status."""
     _open_closed()
+    # looking for them reads the metadata of everything that is installed, at each start
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -49,6 +49,20 @@ def _shipped() -> dict[str, ModelSpec]:
     return entries
 
 
+@functools.cache
+def _shipped_as(model: str) -> ModelSpec | None:
+    """The entry of that name or alias, from the files that hold the word: reading all of them
+    takes longer than reading a small model."""
+    for path in sorted(_FOLDER.glob("*.yaml")):
+        content = path.read_bytes()
+        if model.encode("utf-8", "replace") not in content:
+            continue
+        for name, entry in yaml.load(content, _LOADER).items():
+            if model in (name, *entry.get("aliases", ())):
+                return _entry(path, name, entry) if model == name else _shipped_as(name)
+    return None
+
+
 def _own() -> dict[str, ModelSpec]:
     """The entries of models.yaml. UserError bad_model_entry names file, entry and key."""
     path = user_file()
@@ -134,12 +148,11 @@ def find(
     missing_component for a folder that is not complete; wrong_model for another kind, and for
     a form that `engine` can't load; bad_model_entry for a models.yaml that is wrong.
     """
-    entries = known()
-    for spec in entries.values():
-        if model in (spec.name, *spec.aliases):
-            if kind:
-                spec.check_kind("model" if kind == "components" else kind)
-            return spec
+    named = (spec for spec in _own().values() if model in (spec.name, *spec.aliases))
+    if spec := next(named, None) or _shipped_as(model):
+        if kind:
+            spec.check_kind("model" if kind == "components" else kind)
+        return spec
     if re.fullmatch(r"hf:[\w.-]+/[\w.-]+(@[\w.-]+)?/?", model):
         return given.repository(model.rstrip("/"), engine)
     if model.startswith(("hf:", "https:", "http:")):
@@ -149,7 +162,7 @@ def find(
         return given.folder(model, path, engine, stamps, lending=kind == "components")
     if "/" in model or os.sep in model or path.suffix.lower() in WEIGHTS or _is(path.is_file):
         return given.file(model, path, engine, stamps)
-    close = difflib.get_close_matches(model.casefold(), entries, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(model.casefold(), known(), n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(close)}?" if close else ";"
     raise UserError(
         "unknown_model", f"no model is named {show(model)!r}{hint} See `mediakit models list`"

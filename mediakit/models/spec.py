@@ -35,7 +35,7 @@ def _is_relative(text: str) -> str:
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class ModelFile(_Entry):

@@ -1,6 +1,11 @@
 """What a reasoning model says to itself, apart from its answer."""
 
-BEGIN, END = "<think>", "</think>"
+# what begins thoughts -> what ends them; gpt-oss names the channel of all that it says
+_MARKS = {
+    "<think>": "</think>",
+    "<|channel|>analysis<|message|>": "<|end|><|start|>assistant<|channel|>final<|message|>",
+}
+_ANSWER = "<|channel|>final<|message|>"  # before an answer without thoughts
 
 
 class Thinking:
@@ -9,7 +14,7 @@ class Thinking:
     def __init__(self) -> None:
         self.thought = ""
         self._rest = ""  # what may yet become a mark
-        self._inside = False
+        self._end = ""  # the mark that ends the thought which it is in
         self._begun = False  # the answer has
 
     def answer(self, piece: str, last: bool = False) -> str:
@@ -17,20 +22,21 @@ class Thinking:
         self._rest += piece
         given = ""
         while True:
-            mark = END if self._inside else BEGIN
-            before, found, after = self._rest.partition(mark)
-            if not found:
+            marks = [self._end] if self._end else [*_MARKS, _ANSWER]
+            places = [(at, mark) for mark in marks if (at := self._rest.find(mark)) >= 0]
+            if not places:
                 break
-            given += self._take(before)
-            self._inside = not self._inside
-            self._rest = after
-        keep = 0 if last else _overlap(self._rest, mark)
+            at, mark = min(places)
+            given += self._take(self._rest[:at])
+            self._end = _MARKS.get(mark, "")
+            self._rest = self._rest[at + len(mark) :]
+        keep = 0 if last else max(_overlap(self._rest, mark) for mark in marks)
         whole = self._rest[: len(self._rest) - keep]
         self._rest = self._rest[len(self._rest) - keep :]
         return given + self._take(whole)
 
     def _take(self, text: str) -> str:
-        if self._inside:
+        if self._end:
             self.thought += text
             return ""
         if not self._begun:

@@ -1,5 +1,6 @@
 """Which tasks there are."""
 
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 from mediakit.batch.task import Task
@@ -25,6 +26,20 @@ def task(name: str) -> type[Task]:
     return found
 
 
-def tasks() -> dict[str, type[Task]]:
-    """All tasks; presets are checked against them."""
-    return {name: task(name) for name in _TASKS}
+class _Tasks(Mapping[str, type[Task]]):
+    def __getitem__(self, name: str) -> type[Task]:
+        return task(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _TASKS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_TASKS)
+
+    def __len__(self) -> int:
+        return len(_TASKS)
+
+
+def tasks() -> Mapping[str, type[Task]]:
+    """All tasks; presets are checked against them. Each is imported when it is looked up."""
+    return _Tasks()

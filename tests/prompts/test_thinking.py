@@ -30,3 +30,25 @@ def test_a_thought_that_was_cut_is_no_answer() -> None:
     thinking = Thinking()
     assert thinking.answer("<think>so and") + thinking.answer(" so", last=True) == ""
     assert thinking.thought == "so and so"
+
+
+HARMONY = (
+    "<|channel|>analysis<|message|>They greet. <|end|>No.<|end|><|start|>assistant"
+    "<|channel|>final<|message|>Hello, <|en you."
+)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_the_channels_of_gpt_oss(size: int) -> None:
+    thinking = Thinking()
+    pieces = [HARMONY[at : at + size] for at in range(0, len(HARMONY), size)]
+    given = [thinking.answer(piece) for piece in pieces]
+    assert "".join(given) + thinking.answer("", last=True) == "Hello, <|en you."
+    assert thinking.thought == "They greet. <|end|>No."
+
+
+def test_a_final_channel_alone_is_the_answer() -> None:
+    thinking = Thinking()
+    assert thinking.answer("<|channel|>final<|mess") == ""
+    assert thinking.answer("age|>Hello") == "Hello"
+    assert thinking.thought == ""

@@ -2,17 +2,25 @@
 
 import ctypes
 from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
-import llama_cpp.llama_cpp as native
 import numpy as np
 from numpy.typing import NDArray
 
 from mediakit.engines.llama import log
+from mediakit.engines.llama.native import native
 from mediakit.errors import ItemError, OutOfMemory
 
-Check = Callable[[], None]  # called between batches; raises Stopped
+# control tokens in some vocabularies; what they mean is prompts/thinking.py's matter
+THOUGHT_MARKS = (
+    "<think>", "</think>", "<|channel|>", "<|message|>", "<|start|>", "<|end|>"
+)  # fmt: skip
 
+Check = Callable[[], None]  # called between batches; raises Stopped
+Begin = Callable[[int], Any]
+
+_LEAST_ROOM = 512  # tokens
 _NO_ROOM, _NO_MEMORY = 1, -2  # of llama_decode
 
 
@@ -45,24 +53,44 @@ class Context:
     One thread at a time. `model` and `handle` are llama.cpp's own, for what reads pictures.
     """
 
-    def __init__(self, model: Any, handle: Any) -> None:
-        self.model, self.handle = model, handle
+    def __init__(self, model: Any, begin: Begin, size: int, batch_size: int) -> None:
+        """`begin` makes a handle for so many tokens, `size` at most; `model` is freed with it."""
+        self.model, self.size, self.batch_size = model, size, batch_size
         self.vocab = native.llama_model_get_vocab(model)
-        self.size = int(native.llama_n_ctx(handle))
         self.vocabulary = int(native.llama_vocab_n_tokens(self.vocab))
-        self.batch_size = int(native.llama_n_batch(handle))
-        self._memory = native.llama_get_memory(handle)
+        self.handle: Any = None
+        self._begin = begin
+        self._room = 0  # of `size`, tokens that the handle has memory for
+        self._memory: Any = None
         self._batch = native.llama_batch_init(self.batch_size, 0, 1)
         self._content: list[tuple[Hashable, int]] = []  # key, and the position after it
         self._piece = ctypes.create_string_buffer(256)
 
     def close(self) -> None:
-        if self.handle is None:
+        if self.model is None:
             return
         native.llama_batch_free(self._batch)
-        native.llama_free(self.handle)
+        self._free()
         native.llama_model_free(self.model)
-        self.handle = self.model = self.vocab = None
+        self.model = self.vocab = None
+
+    def reserve(self, tokens: int) -> None:
+        """Have memory for so many tokens, or for `size`; where it has to grow, its content is
+        forgotten. It is not all taken at once, because filling it with zeros takes longer than
+        reading a small model. Raises what `begin` does."""
+        if min(tokens, self.size) <= self._room:
+            return
+        self._free()
+        room = min(self.size, 1 << (max(tokens, _LEAST_ROOM) - 1).bit_length())
+        self.handle, self._room = self._begin(room), room
+        self._memory = native.llama_get_memory(self.handle)
+
+    def _free(self) -> None:
+        if self.handle is not None:
+            native.llama_free(self.handle)
+        self.handle = self._memory = None
+        self._room = 0
+        self._content.clear()
 
     # text and tokens
 
@@ -77,13 +105,20 @@ class Context:
         return list(tokens[:count])
 
     def piece(self, token: int) -> bytes:
-        """What a token adds to the text; nothing for control tokens."""
-        buffer = self._piece
-        length = native.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, False)
+        """What a token adds to the text; nothing for control tokens, but for those that say where
+        a thought begins and ends."""
+        buffer, visible = self._piece, token in self._marks
+        length = native.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, visible)
         if length < 0:
             buffer = self._piece = ctypes.create_string_buffer(-length)
-            length = native.llama_token_to_piece(self.vocab, token, buffer, -length, 0, False)
+            length = native.llama_token_to_piece(self.vocab, token, buffer, -length, 0, visible)
         return buffer.raw[:length]
+
+    @cached_property
+    def _marks(self) -> set[int]:
+        """The tokens of THOUGHT_MARKS that the model has."""
+        found = (self.tokenize(name, special=True) for name in THOUGHT_MARKS)
+        return {tokens[0] for tokens in found if len(tokens) == 1}
 
     def is_control(self, token: int) -> bool:
         return bool(native.llama_vocab_is_control(self.vocab, token))
@@ -110,6 +145,7 @@ class Context:
         that `logits` are of it. Raises ContextFull, OutOfMemory, ItemError and what `check` does;
         what was evaluated until then stays.
         """
+        self.reserve(sum(1 if isinstance(item, int) else item.positions for item in prompt))
         kept = 0
         for (key, _), item in zip(self._content, prompt[:-1], strict=False):
             if key != (item if isinstance(item, int) else item.key):
@@ -129,7 +165,7 @@ class Context:
         return kept
 
     def add(self, token: int) -> None:
-        """Evaluate one more token. Raises as `evaluate` does."""
+        """Evaluate one more token, for which room is reserved. Raises as `evaluate` does."""
         self._decode([token])
 
     def keep(self, count: int) -> int:
@@ -167,7 +203,7 @@ class Context:
 
     def _decode(self, tokens: list[int]) -> None:
         position = self.position
-        if position + len(tokens) > self.size:
+        if position + len(tokens) > self._room:
             raise ContextFull
         batch = self._batch
         batch.n_tokens = len(tokens)

@@ -4,8 +4,7 @@ import ctypes
 from dataclasses import dataclass
 from typing import Any
 
-import llama_cpp.llama_cpp as native
-
+from mediakit.engines.llama.native import native
 from mediakit.errors import UserError, show
 
 _GPU = 1  # ggml_backend_dev_type: a GPU with memory of its own, or Apple's

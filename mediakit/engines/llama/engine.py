@@ -115,6 +115,8 @@ class Llama:
         prompt = self._prompts.fit(request, room, warnings.append)
         length = positions(prompt)
         self._check_fits(length, 1)
+        answer = _LONGEST_CHOICE if request.choices else request.max_tokens
+        self._context.reserve(length + answer)
         try:
             cached = self._context.evaluate(prompt, lambda: emit(""))
             evaluated = time.perf_counter()

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import llama_cpp.llama_cpp as native
-
 from mediakit import device as devices
 from mediakit.engines.llama import log, memory
 from mediakit.engines.llama.context import Context
 from mediakit.engines.llama.devices import Gpu, gpu
+from mediakit.engines.llama.native import native
 from mediakit.errors import OutOfMemory, UserError, show
 from mediakit.models.gguf import Header
 
@@ -53,12 +52,22 @@ def open_model(file: Path, header: Header, fit: Fit) -> Opened:
     log.silence()
     native.llama_backend_init()
     model = _model(file, layers, found)
-    handle = native.llama_init_from_model(model, _context_params(length, fit.threads, found))
-    if not handle:
-        native.llama_model_free(model)
-        raise _fault(file, f"a context of {length} tokens")
-    # TODO: nbytes
-    return Opened(Context(model, handle), layers, header.tensor_bytes + length * header.cache_bytes)
+
+    def begin(length: int) -> Any:
+        log.silence()
+        handle = native.llama_init_from_model(model, _context_params(length, fit.threads, found))
+        if not handle:
+            raise _fault(file, f"a context of {length} tokens")
+        return handle
+
+    context = Context(model, begin, length, min(length, BATCH))
+    if found is not None:  # whose memory is taken while it is known to be free
+        try:
+            context.reserve(length)
+        except BaseException:
+            context.close()
+            raise
+    return Opened(context, layers, header.tensor_bytes + length * header.cache_bytes)
 
 
 def _model(file: Path, layers: int, found: Gpu | None) -> Any:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import llama_cpp.llama_cpp as native
+from mediakit.engines.llama.native import native
 
 _ERROR = 4  # GGML_LOG_LEVEL_ERROR of ggml.h
 _LONGEST = 200  # characters that are quoted

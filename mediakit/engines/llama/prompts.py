@@ -6,9 +6,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
 
-import llama_cpp.llama_cpp as native
-
 from mediakit.engines.llama.context import Context, Part, Prompt
+from mediakit.engines.llama.native import native
 from mediakit.engines.llama.request import Request
 from mediakit.errors import ItemError, UserError
 

@@ -4,12 +4,12 @@ import ctypes
 from collections import OrderedDict
 from typing import Any
 
-import llama_cpp.llama_cpp as native
 import numpy as np
 from numpy.typing import NDArray
 
 from mediakit.engines.llama import log
 from mediakit.engines.llama.gbnf import check_gbnf
+from mediakit.engines.llama.native import native
 from mediakit.engines.llama.request import Sampling
 from mediakit.errors import ItemError, UserError
 

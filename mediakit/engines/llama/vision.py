@@ -12,16 +12,17 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
-import llama_cpp.llama_cpp as native
-import llama_cpp.mtmd_cpp as mtmd
 import numpy as np
 from numpy.typing import NDArray
 
 from mediakit.engines.llama import log
 from mediakit.engines.llama.context import Context, ContextFull, Part
+from mediakit.engines.llama.native import multimodal, native
 from mediakit.errors import ItemError, OutOfMemory, UserError, show
 from mediakit.media.reading import read_picture
 from mediakit.media.rgb import shown
+
+mtmd = multimodal()
 
 MAX_PIXELS = 256_000_000  # of a picture that nobody has checked before
 _THIN = 16  # times as long as it is wide: what models have in mind when they fail
@@ -40,6 +41,7 @@ class Projector:
         """`file` has passed check_projector of its header. UserError wrong_model where it is for
         another model, or for sound; bad_weights."""
         self._context = context
+        context.reserve(context.size)  # how much of it pictures take is not known before
         params = mtmd.mtmd_context_params_default()
         params.use_gpu = on_gpu
         params.print_timings = False
