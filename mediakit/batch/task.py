@@ -2,14 +2,17 @@
 
 import math
 import os
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from mediakit import params as options
-from mediakit.batch.item import Decoded, Item, Made, Source
-from mediakit.errors import UserError
+from mediakit.batch.item import Decoded, Item, Made, Row, Source
+from mediakit.errors import UserError, show
 from mediakit.models.cache import ModelCache
 from mediakit.models.catalog import DEFAULT_ENGINE
 from mediakit.models.spec import ModelSpec
@@ -17,10 +20,11 @@ from mediakit.models.store import Store
 
 
 class Emit(Protocol):
-    """Called by engines with the share of the running batch that is done, 0 to 1, and what else
-    there is to tell a person, in a few words; may raise Stopped."""
+    """Called by engines with the share of the running batch that is done, 0 to 1, what else there
+    is to tell a person, in a few words, and the next piece of a text that is being made; may
+    raise Stopped."""
 
-    def __call__(self, share: float, told: str = "", /) -> None: ...
+    def __call__(self, share: float, told: str = "", piece: str = "", /) -> None: ...
 
 
 # An input and its Params, without the model's own values -> the inputs that it means
@@ -44,6 +48,7 @@ class Task(ABC):
     engine: ClassVar[str] = DEFAULT_ENGINE  # that loads weights given by path or address
     packages: ClassVar[tuple[str, ...]]  # import names that the extra brings
     takes_text: ClassVar[bool] = False  # inputs are texts, not files
+    takes_piped: ClassVar[bool] = False  # standard input belongs to the prompts
     suffixes: ClassVar[frozenset[str]]  # of files that a directory yields, lower case, with dot
     # Files named by hand that need no model, and the Params that mean something for them
     bare_suffixes: ClassVar[frozenset[str]] = frozenset()
@@ -51,6 +56,7 @@ class Task(ABC):
     output_suffixes: ClassVar[frozenset[str]]  # an -o that ends so is a file, not a directory
     default_out: ClassVar[Path | None] = None  # where results go without -o
     prints: ClassVar[bool] = False  # results are text: without -o they go to standard output
+    gathers: ClassVar[frozenset[str]] = frozenset()  # suffixes of one file for all results
     batch_size: int = 1  # how many items `compute` takes at once
     batch_bytes: ClassVar[float] = math.inf  # of decoded inputs, after which a batch is full
     load_seconds: float = 0.0  # that `compute` has spent on loading models so far
@@ -88,8 +94,17 @@ class Task(ABC):
 
     @classmethod
     def own_name(cls, source: Source, params: Any, fingerprint: str) -> str | None:
-        """The default name of an output that is not named after a file."""
+        """The default name, without its suffix, of an output that is not named after a file."""
         return None
+
+    @classmethod
+    def row(cls, item: Item, result: Mapping[str, Any]) -> Row:
+        """An item's row in a file of all results (`gathers`)."""
+        return {"input": item.source.path, **result}
+
+    def line(self, item: Item, result: Mapping[str, Any]) -> str:
+        """A result among others on standard output, without the line's end."""
+        return f"{show(item.source.path)}\t{' '.join(result['text'].split())}"
 
     @classmethod
     def settle(cls, params: Any, given: Collection[str], models: Mapping[str, ModelSpec]) -> Any:
@@ -133,6 +148,25 @@ class Task(ABC):
     @abstractmethod
     def used(self) -> Mapping[str, Any]:
         """The Execution as it came out, for the record: device, dtype, threads, tile, ..."""
+
+    @contextmanager
+    def loaded(
+        self, spec: ModelSpec, key: Hashable, device: str, arguments: Callable[[], Sequence[Any]]
+    ) -> Iterator[Any]:
+        """The model of `spec`: found in the cache by `key`, or made by its engine's function of
+        `arguments()`, which is called once its files are here. What takes time counts as loading.
+        """
+
+        def load() -> Any:
+            begin = time.perf_counter()
+            self.store.pull(spec)
+            module, _, function = spec.engine.partition(":")
+            model = getattr(import_module(module), function)(*arguments())
+            self.load_seconds += time.perf_counter() - begin
+            return model
+
+        with self.cache.use(key, device, load, spec.size) as model:
+            yield model
 
     @abstractmethod
     def decode(self, item: Item) -> Decoded:
