@@ -44,10 +44,11 @@ class Source:
         """The files that the result depends on; "-" is standard input."""
         return () if self.is_text else (self.path, *self.beside.values())
 
-    def read(self) -> tuple[bytes, FileState]:
-        """The bytes of the input, and their identity; ItemError names what is wrong with it."""
+    def read(self, empty: bool = False) -> tuple[bytes, FileState]:
+        """The bytes of the input, and their identity; ItemError names what is wrong with it.
+        `empty`: there may be none."""
         if self.data is None:
-            return read_file(self.path)
+            return read_file(self.path, empty)
         return self.data, FileState.of_bytes(self.path, self.data)
 
     def state(self) -> FileState:

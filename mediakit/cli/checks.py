@@ -6,8 +6,9 @@ commands, so what they set may be useless for one.
 """
 
 import difflib
+from collections.abc import Iterator
 
-from mediakit.batch.item import Item
+from mediakit.batch.item import Item, Source
 from mediakit.batch.output import Output
 from mediakit.batch.task import Task
 from mediakit.cli.options import Given
@@ -67,10 +68,23 @@ def check_place(given: Given, output: Output) -> None:
             "usage", f"standard output takes one format, not {len(formats)}; use -o DIR"
         )
     if "format" in told and (output.lines or (given.batch.json_lines and not given.batch.out)):
-        raise UserError(
-            "useless_option",
-            "--format does nothing where results are printed together; leave it out, or use -o DIR",
-        )
+        raise _no_format()
+
+
+def check_named(given: Given, sources: Iterator[Source]) -> Iterator[Source]:
+    """What standard input turns out to hold, where results are printed as lines: of files that it
+    names, but not of one that it is. UserError as they come."""
+    for source in sources:
+        if "format" in given.told and source.data is None:
+            raise _no_format()
+        yield source
+
+
+def _no_format() -> UserError:
+    return UserError(
+        "useless_option",
+        "--format does nothing where results are printed together; leave it out, or use -o DIR",
+    )
 
 
 def check_items(task: type[Task], given: Given, items: list[Item]) -> None:

@@ -27,6 +27,7 @@ from mediakit.cli.checks import (
     check_bare,
     check_entry,
     check_items,
+    check_named,
     check_place,
     check_together,
 )
@@ -139,6 +140,8 @@ def run_task(
             if streaming:
                 task.check_useful(given.told, [str(output.file)] if output.file else [])
                 source = lists.stdin(0, batch.null, task.sniff)
+                if output.lines:
+                    source = check_named(given, source)
                 feed: Feed = StreamFeed(planner.stream(source))
                 renderer(Planned(None))
             else:
