@@ -26,6 +26,7 @@ SUBJECTS = {
     "gpu": "benchmarks.gpu",
     "diffusion": "benchmarks.diffusion",
     "transcribe": "benchmarks.transcribe",
+    "caption": "benchmarks.caption",
 }
 # a quick run has none
 VERDICTS = {True: "met", False: "MISSED", None: ""}

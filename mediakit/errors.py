@@ -49,6 +49,7 @@ CODES: dict[str, str] = {
     "bad_transcript": "the file is no transcript that mediakit wrote",
     "truncated": "the recording ends before the end that its file promises",
     "too_narrow": "the picture is too long and thin for the model",
+    "too_few_words": "the model could not say as many words as --min-words asks for",
     "crashed": "the process died twice while it worked on the item",
     "out_of_memory": "not enough memory, even after stepping down",
     "missing_codec": "the codec of a picture or sound is not installed",

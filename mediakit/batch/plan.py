@@ -28,9 +28,9 @@ from mediakit.models.spec import ModelSpec, fill_in
 from mediakit.params import Batch, Params, fault
 
 # Params that name models; what a row names so is only its item's fault.
-MODEL_FIELDS = {"model", "vae", "components", "lora", "embedding"}
+MODEL_FIELDS = {"model", "vae", "components", "lora", "embedding", "projector"}
 # Params that name files whose digests count, not their names
-DIGESTED = {"model", "vae", "components", "mask"}
+DIGESTED = {"model", "vae", "components", "mask", "projector"}
 # Recipes kept, one for each kind of row.
 RECIPES = 10_000
 # Before the keys of items in error, which no name of an output can be: those are normalised.
@@ -128,7 +128,7 @@ class Planner:
         recipes = [self._try_recipe(source) for source in chosen]
         names = self._names(chosen, recipes)
         items = [self._item(*triple) for triple in zip(chosen, recipes, names, strict=True)]
-        if len(items) > 1 and not (self.output.folder or self.output.lines):
+        if len(items) > 1 and not (self.output.many or self.output.lines):
             raise UserError(
                 "usage", f"-o takes one result here, and there are {len(items)}; use -o DIR"
             )
@@ -140,6 +140,8 @@ class Planner:
             try:
                 if source.error:
                     raise source.error
+                if self.output.beside_inputs:
+                    source = _beside(source)
                 params = self._own(source.row or {})
                 yield from self._spread_one(source, params)
             except ValidationError as e:
@@ -173,7 +175,7 @@ class Planner:
         """What no other item of a stream may take: its outputs; standard output is for all."""
         if self.output.lines:
             return []
-        if not self.output.folder:
+        if not self.output.many:
             return [b""]  # there is room for one
         return [_digest(fold(name)) for name in (item.output or "", *item.also)]
 
@@ -188,7 +190,7 @@ class Planner:
 
     def _taken(self, item: Item) -> str:
         path = show(item.source.path)
-        if not self.output.folder:
+        if not self.output.many:
             return f"{path}: only the first input fits into one output; use -o DIR"
         return (
             f"{path}: {show(item.key)} is already the output of an earlier input; use --name with "
@@ -263,7 +265,8 @@ class Planner:
     def _suffixes(self, source: Source, recipe: Recipe | MediakitError) -> tuple[str, ...]:
         task, params = self.job.task, self.job.params
         params = recipe.params if isinstance(recipe, Recipe) else params
-        return task.suffix(source.relative, params), *task.more_suffixes(params)
+        name = source.relative
+        return task.suffix(name, params), *task.more_suffixes(name, params)
 
     def _item(
         self, source: Source, recipe: Recipe | MediakitError, name: str | MediakitError
@@ -275,7 +278,7 @@ class Planner:
             return _in_error(source, recipe, name)
         key = os.path.realpath(place.file) if place.file else os.path.normpath(name)
         output = place.path(key)
-        more = self.job.task.more_suffixes(recipe.params) if output else ()
+        more = self.job.task.more_suffixes(source.relative, recipe.params) if output else ()
         item = Item(key, source, output, recipe, also=others(output, more) if output else ())
         try:
             if place.folder:
@@ -291,6 +294,13 @@ class Planner:
     def _entry(self, key: str) -> Entry:
         journal = self.output.journal
         return journal.history.entries.get(key, Entry()) if journal else Entry()
+
+
+def _beside(source: Source) -> Source:
+    """An input whose output is named after its whole path. ItemError if it is in no file."""
+    if source.data is not None:
+        raise ItemError("usage", "standard input is in no folder: leave --beside out")
+    return replace(source, relative=os.path.abspath(source.path))
 
 
 def _in_error(source: Source, recipe: Recipe | MediakitError | None, error: MediakitError) -> Item:

@@ -13,6 +13,10 @@ import mediakit
 
 # name -> (module with `app`, help): enough for `mediakit --help` without importing any of them
 TASKS = {
+    "caption": (
+        "mediakit.cli.tasks",
+        "Say what is on pictures: a sentence, tags, or answers to a question.",
+    ),
     "generate": ("mediakit.cli.tasks", "Make pictures from prompts."),
     "img2img": ("mediakit.cli.tasks", "Restyle pictures by a prompt."),
     "inpaint": (
