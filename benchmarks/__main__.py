@@ -27,6 +27,7 @@ SUBJECTS = {
     "diffusion": "benchmarks.diffusion",
     "transcribe": "benchmarks.transcribe",
     "chat": "benchmarks.chat",
+    "caption": "benchmarks.caption",
 }
 # a quick run has none
 VERDICTS = {True: "met", False: "MISSED", None: ""}

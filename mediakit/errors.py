@@ -52,6 +52,7 @@ CODES: dict[str, str] = {
     "schema_unmet": "the answer is no JSON, or not what the schema asks for",
     "context_too_long": "the prompt is longer than the model's context",
     "messages_refused": "the model's chat template does not take such messages",
+    "too_few_words": "the model could not say as many words as --min-words asks for",
     "crashed": "the process died twice while it worked on the item",
     "out_of_memory": "not enough memory, even after stepping down",
     "missing_codec": "the codec of a picture or sound is not installed",

@@ -180,6 +180,11 @@ class Batch(Options):
         "Output directory; or, for a single input, a file; or - for standard output.",
         flags=("-o", "--out"),
     )
+    beside: bool = option(
+        False,
+        "Write each output beside its input, whatever folder that is in; for text files such as "
+        "captions and subtitles.",
+    )
     name: str | None = option(
         None,
         "Template of output names under --out: {relpath} {stem} {ext} {name} {index} {hash} and "

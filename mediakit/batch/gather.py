@@ -32,13 +32,13 @@ _OBJECT = "object"  # the field whose own fields become columns
 Row = dict[str, Any]
 
 
-def output_of(task: type[Task], out: Path | None, single: bool) -> Output:
-    """What `-o` means to a task; see `output_for`. Nothing is created."""
+def output_of(task: type[Task], out: Path | None, single: bool, beside: bool = False) -> Output:
+    """What `-o` and `--beside` mean to a task; see `output_for`. Nothing is created."""
     suffix = out.suffix.lower() if out else ""
     alone = single and suffix in task.output_suffixes
     if out and suffix in task.gathers and not (alone or out.is_dir()):
         return _gathering(out)
-    return output_for(out, single, task.output_suffixes, task.prints)
+    return output_for(out, single, task.output_suffixes, task.prints, beside)
 
 
 def _gathering(file: Path) -> Output:

@@ -128,7 +128,7 @@ class Planner:
         recipes = [self._try_recipe(source) for source in chosen]
         names = self._names(chosen, recipes)
         items = [self._item(*triple) for triple in zip(chosen, recipes, names, strict=True)]
-        if len(items) > 1 and not (self.output.folder or self.output.lines):
+        if len(items) > 1 and not (self.output.many or self.output.lines):
             raise UserError(
                 "usage", f"-o takes one result here, and there are {len(items)}; use -o DIR"
             )
@@ -140,6 +140,8 @@ class Planner:
             try:
                 if source.error:
                     raise source.error
+                if self.output.beside_inputs:
+                    source = _beside(source)
                 params = self._own(source.row or {})
                 yield from self._spread_one(source, params)
             except ValidationError as e:
@@ -173,7 +175,7 @@ class Planner:
         """What no other item of a stream may take: its outputs; standard output is for all."""
         if self.output.lines:
             return []
-        if not self.output.folder:
+        if not self.output.many:
             return [b""]  # there is room for one
         return [_digest(fold(name)) for name in (item.output or "", *item.also)]
 
@@ -188,7 +190,7 @@ class Planner:
 
     def _taken(self, item: Item) -> str:
         path = show(item.source.path)
-        if not self.output.folder:
+        if not self.output.many:
             return f"{path}: only the first input fits into one output; use -o DIR"
         return (
             f"{path}: {show(item.key)} is already the output of an earlier input; use --name with "
@@ -268,7 +270,8 @@ class Planner:
         params = recipe.params if isinstance(recipe, Recipe) else params
         if self.output.gathered:
             return (PART,)
-        return task.suffix(source.relative, params), *task.more_suffixes(params)
+        name = source.relative
+        return task.suffix(name, params), *task.more_suffixes(name, params)
 
     def _item(
         self, source: Source, recipe: Recipe | MediakitError, name: str | MediakitError
@@ -296,6 +299,13 @@ class Planner:
     def _entry(self, key: str) -> Entry:
         journal = self.output.journal
         return journal.history.entries.get(key, Entry()) if journal else Entry()
+
+
+def _beside(source: Source) -> Source:
+    """An input whose output is named after its whole path. ItemError if it is in no file."""
+    if source.data is not None:
+        raise ItemError("usage", "standard input is in no folder: leave --beside out")
+    return replace(source, relative=os.path.abspath(source.path))
 
 
 def _in_error(source: Source, recipe: Recipe | MediakitError | None, error: MediakitError) -> Item:

@@ -48,7 +48,7 @@ class Decoding:
             if verdict.current:
                 self.answers.skip(work, verdict.current)
                 return False
-            work.replaces = verdict.replaces
+            work.replaces, work.earlier = verdict.replaces, verdict.earlier
             self.fetch_models(item)
             while not (self.stop or self.room.wait(work.ticket, POLL)):
                 pass
@@ -113,6 +113,7 @@ class Decoding:
             work.decoded = self.task.decode(work.item)
         except OSError as e:
             raise input_error(work.item.source.path, e) from e
+        self.ledger.tell_earlier(work)
         work.seconds["decode"] = time.perf_counter() - begin
 
 

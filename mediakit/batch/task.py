@@ -82,9 +82,16 @@ class Task(ABC):
         """The suffix of the default output of an input of that name, with its dot."""
 
     @classmethod
-    def more_suffixes(cls, params: Any) -> tuple[str, ...]:
-        """The suffixes of the files that come with each primary output, with their dots."""
+    def more_suffixes(cls, name: str, params: Any) -> tuple[str, ...]:
+        """The suffixes of the files that come with the primary output of an input of that name,
+        with their dots; one may begin with the input's own (".jpg.xmp")."""
         return ()
+
+    @classmethod
+    def adds(cls, params: Any) -> bool:
+        """Whether outputs are added to what their files hold already, whosever it is: such files
+        are not in the way."""
+        return False
 
     @classmethod
     def spreading(cls, limit: int | None) -> Spread:

@@ -16,6 +16,10 @@ import mediakit
 
 # name -> (module with `app`, help): enough for `mediakit --help` without importing any of them
 TASKS = {
+    "caption": (
+        "mediakit.cli.tasks",
+        "Say what is on pictures: a sentence, tags, or answers to a question.",
+    ),
     "chat": (
         "mediakit.cli.tasks",
         "Ask a language model: one question, a conversation, or thousands of rows.",

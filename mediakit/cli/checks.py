@@ -29,6 +29,7 @@ def check_together(given: Given, arguments: list[str]) -> None:
         ("-" in arguments and (len(arguments) > 1 or batch.list_file),
          "- (standard input) can't be mixed with other inputs"),
         (batch.json_lines and str(batch.out) == "-", "--json and -o - both want standard output"),
+        (batch.beside and batch.out, "--beside and -o contradict each other"),
     ]  # fmt: skip
     useless = [
         ("shard" in told and batch.shard and batch.shard[1] == 1, "--shard 0/1 leaves all items"),
@@ -43,11 +44,19 @@ def check_together(given: Given, arguments: list[str]) -> None:
                 raise UserError(code, f"{text}; leave one out")
 
 
-def check_place(given: Given, output: Output) -> None:
+def check_place(task: type[Task], given: Given, output: Output) -> None:
     """UserError for options that do nothing where the output goes."""
     told = given.told
-    if "name" in told and not output.folder:
+    if "name" in told and not output.many:
         raise UserError("useless_option", "--name does nothing without -o DIR; leave it out")
+    if given.batch.beside and not task.prints:
+        raise UserError("usage", "--beside is for tasks that write text; use -o DIR")
+    if output.gathered:
+        for name in {"name", "format"} & told.keys():
+            raise UserError(
+                "useless_option",
+                f"--{name} does nothing for one file of all results; leave it out, or use -o DIR",
+            )
     for name in ("shard", "limit"):
         if name in told and output.file:
             raise UserError(

@@ -123,8 +123,8 @@ def run_task(
         check_installed(task)
     streaming = rows is None and (arguments == ["-"] or str(batch.list_file) == "-")
     single = rows is None and (streaming or _is_one(task, batch, arguments))
-    output = output_of(task, batch.out or task.default_out, single)
-    check_place(given, output)
+    output = output_of(task, batch.out or task.default_out, single, batch.beside)
+    check_place(task, given, output)
     if streaming and task.prints and not output.journal and not batch.out:
         output = replace(output, lines=True)  # there may be many
     lists, stop = Lists(task.takes_text, _fields(task, given)), Stop()

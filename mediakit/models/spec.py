@@ -72,9 +72,10 @@ class ModelSpec(_Entry):
 
     `tasks` empty means any task. `engine` is an import string, "module:function". `files` come
     in the order the engine wants them: the first one is what it is given; or they are a folder,
-    in the layout of diffusers or that of a Whisper model of CTranslate2, which the engine is given
-    whole. `repository` stands for the files of such a folder at the hub: they are listed at the
-    first pull, and recorded (see `trust`), with the weights of `variant` where there are such.
+    in the layout of diffusers, of a captioner of transformers or of a Whisper model of CTranslate2,
+    which the engine is given whole. `repository` stands for the files of such a folder at the hub:
+    they are listed at the first pull, and recorded (see `trust`), with the weights of `variant`
+    where there are such.
     `kind` says what `--model`, or --lora, --embedding and --vae take. `defaults` are the model's
     own values: task -> parameter -> value. `blend` names the parameter (0 to 1) by which the
     weights of the first file are mixed with those of the second: 1 is the first alone.

@@ -7,6 +7,7 @@ from mediakit.batch.task import Task
 # name -> "module:class"; a task is imported when it is needed
 _TASKS = {
     "chat": "mediakit.tasks.chat:Chat",
+    "caption": "mediakit.tasks.caption:CaptionTask",
     "generate": "mediakit.tasks.generate:Generate",
     "img2img": "mediakit.tasks.img2img:Img2Img",
     "inpaint": "mediakit.tasks.inpaint:Inpaint",

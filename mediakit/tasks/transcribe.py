@@ -73,7 +73,7 @@ class Transcribe(Task):
         return f".{first_format(params)}"
 
     @classmethod
-    def more_suffixes(cls, params: TranscribeParams) -> tuple[str, ...]:
+    def more_suffixes(cls, name: str, params: TranscribeParams) -> tuple[str, ...]:
         return tuple(f".{name}" for name in params.format[1:])
 
     @classmethod
