@@ -24,13 +24,15 @@ SUBJECTS = {
     "upscale": "benchmarks.upscale",
     "loop": "benchmarks.loop",
     "gpu": "benchmarks.gpu",
+    "faces": "benchmarks.faces",
     "diffusion": "benchmarks.diffusion",
     "transcribe": "benchmarks.transcribe",
 }
 # a quick run has none
 VERDICTS = {True: "met", False: "MISSED", None: ""}
 PACKAGES = ("typer", "pydantic", "pillow", "torch", "spandrel", "realesrgan", "diffusers",
-            "transformers", "ctranslate2", "faster-whisper", "whisper-ctranslate2")  # fmt: skip
+            "transformers", "ctranslate2", "faster-whisper", "whisper-ctranslate2",
+            "opencv-python-headless", "gfpgan")  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> int:

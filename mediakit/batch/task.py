@@ -2,8 +2,11 @@
 
 import math
 import os
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -71,6 +74,16 @@ class Task(ABC):
         """The models that an item with these Params needs: role -> name or path."""
 
     @classmethod
+    def purposes(cls, role: str) -> tuple[str, ...]:
+        """What a model of that role may be for: tasks, as catalog entries name them."""
+        return (cls.name,)
+
+    @classmethod
+    def engine_of(cls, role: str) -> str:
+        """What loads weights given by path or address in that role."""
+        return cls.engine
+
+    @classmethod
     @abstractmethod
     def suffix(cls, name: str, params: Any) -> str:
         """The suffix of the default output of an input of that name, with its dot."""
@@ -133,6 +146,25 @@ class Task(ABC):
     @abstractmethod
     def used(self) -> Mapping[str, Any]:
         """The Execution as it came out, for the record: device, dtype, threads, tile, ..."""
+
+    @contextmanager
+    def loaded(
+        self, spec: ModelSpec, key: Hashable, device: str, arguments: Callable[[], Sequence[Any]]
+    ) -> Iterator[Any]:
+        """The model of `spec`: found in the cache by `key`, or made by its engine's function of
+        `arguments()`, which is called once its files are here. What takes time counts as loading.
+        """
+
+        def load() -> Any:
+            begin = time.perf_counter()
+            self.store.pull(spec)
+            module, _, function = spec.engine.partition(":")
+            model = getattr(import_module(module), function)(*arguments())
+            self.load_seconds += time.perf_counter() - begin
+            return model
+
+        with self.cache.use(key, device, load, spec.size) as model:
+            yield model
 
     @abstractmethod
     def decode(self, item: Item) -> Decoded:

@@ -13,6 +13,10 @@ import mediakit
 
 # name -> (module with `app`, help): enough for `mediakit --help` without importing any of them
 TASKS = {
+    "fixface": (
+        "mediakit.cli.tasks",
+        "Restore faces in pictures: blurred, small, compressed or damaged ones.",
+    ),
     "generate": ("mediakit.cli.tasks", "Make pictures from prompts."),
     "img2img": ("mediakit.cli.tasks", "Restyle pictures by a prompt."),
     "inpaint": (

@@ -1,6 +1,5 @@
 """What generate, img2img and inpaint share: one engine, its options, and the flow of an item."""
 
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -189,25 +188,14 @@ class DiffusionTask(PictureTask):
     @contextmanager
     def _model(self, item: Item) -> "Iterator[Diffusion]":
         """The item's model, loaded or found in the cache."""
-        spec, e = spec_of(item), self.execution
-        module, _, function = spec.engine.partition(":")
+        e = self.execution
 
-        def load() -> "Diffusion":
-            begin = time.perf_counter()
-            loader = getattr(import_module(module), function)
-            net: Diffusion = loader(
-                self._models.files(item),
-                self._device,
-                self._dtype,
-                self._threads,
-                e.exact,
-                e.compile,
-            )
-            self.load_seconds += time.perf_counter() - begin
-            return net
+        def arguments() -> tuple[Any, ...]:
+            files = self._models.files(item)
+            return files, self._device, self._dtype, self._threads, e.exact, e.compile
 
         key = (self._models.key(item), self._dtype, self._threads, e.exact, e.compile)
-        with self.cache.use(key, self._device, load, spec.size) as net:
+        with self.loaded(spec_of(item), key, self._device, arguments) as net:
             self._net = net
             yield net
 

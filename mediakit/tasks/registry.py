@@ -6,6 +6,7 @@ from mediakit.batch.task import Task
 
 # name -> "module:class"; a task is imported when it is needed
 _TASKS = {
+    "fixface": "mediakit.tasks.fixface:FixFace",
     "generate": "mediakit.tasks.generate:Generate",
     "img2img": "mediakit.tasks.img2img:Img2Img",
     "inpaint": "mediakit.tasks.inpaint:Inpaint",

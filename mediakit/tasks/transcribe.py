@@ -1,8 +1,7 @@
 """transcribe: recordings in, what was said out: as text, subtitles or data."""
 
 import os
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -230,19 +229,13 @@ class Transcribe(Task):
         """The item's model, loaded or found in the cache."""
         assert item.recipe is not None
         spec = item.recipe.models["transcriber"]
-        module, _, function = spec.engine.partition(":")
 
-        def load() -> "Whisper":
-            begin = time.perf_counter()
-            self.store.pull(spec)
-            loader: Callable[..., Whisper] = getattr(import_module(module), function)
+        def arguments() -> tuple[Any, ...]:
             (folder,) = self.store.files(spec)
-            model = loader(folder, self._device, self._compute_type, self._threads, self._workers)
-            self.load_seconds += time.perf_counter() - begin
-            return model
+            return folder, self._device, self._compute_type, self._threads, self._workers
 
         key = (spec.sha256, self._compute_type, self._workers)
-        with self.cache.use(key, self._device, load, spec.size) as model:
+        with self.loaded(spec, key, self._device, arguments) as model:
             yield model
 
     def _answered(self, item: Item, decoded: Decoded, found: Transcript) -> "Said | ItemError":
