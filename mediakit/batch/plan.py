@@ -28,9 +28,11 @@ from mediakit.models.spec import ModelSpec, fill_in
 from mediakit.params import Batch, Params, fault
 
 # Params that name models; what a row names so is only its item's fault.
-MODEL_FIELDS = {"model", "vae", "components", "lora", "embedding", "projector"}
+MODEL_FIELDS = {"model", "vae", "components", "lora", "embedding", "projector", "detector",
+                "upscaler", "face_model"}  # fmt: skip
 # Params that name files whose digests count, not their names
-DIGESTED = {"model", "vae", "components", "projector", "mask", "image"}
+DIGESTED = {"model", "vae", "components", "projector", "detector", "upscaler", "face_model",
+            "mask", "image"}  # fmt: skip
 # Recipes kept, one for each kind of row.
 RECIPES = 10_000
 # Before the keys of items in error, which no name of an output can be: those are normalised.
@@ -61,7 +63,7 @@ class Planner:
         self.recipes: dict[str, Recipe] = {}
         chosen = job.batch.shard or job.batch.retry_failed  # which are wanted is told later
         self._spread_one = job.task.spreading(None if chosen else job.batch.limit)
-        self._found: dict[tuple[str, str], ModelSpec] = {}
+        self._found: dict[tuple[str, str, str], ModelSpec] = {}
         fields = list(job.task.Params.model_fields)
         self.template = Template(job.batch.name, fields) if job.batch.name else None
 
@@ -87,9 +89,9 @@ class Planner:
         task, params = self.job.task, self._own(row)
         given = tuple(f for f in task.Params.model_fields if f in self.job.given or f in row)
         names = {} if bare else task.model_names(params)
-        models = {role: self._find(name, kind_of(role)) for role, name in names.items()}
-        for spec in reversed(models.values()):  # what a LoRA needs comes before its model's own
-            spec.check_task(task.name)
+        models = {role: self._find(name, role) for role, name in names.items()}
+        for role, spec in reversed(models.items()):  # what a LoRA needs comes before its model's
+            spec.check_task(*task.purposes(role))
             params = fill_in(params, task.name, spec)
         return task.settle(params, given, models), given, models
 
@@ -109,11 +111,12 @@ class Planner:
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         return Recipe(params, given, models, digest)
 
-    def _find(self, name: str, kind: str) -> ModelSpec:
+    def _find(self, name: str, role: str) -> ModelSpec:
         """Once a batch, so that all its items mean the same."""
-        if (name, kind) not in self._found:
-            self._found[name, kind] = find(name, engine=self.job.task.engine, kind=kind)
-        return self._found[name, kind]
+        kind, engine = kind_of(role), self.job.task.engine_of(role)
+        if (name, kind, engine) not in self._found:
+            self._found[name, kind, engine] = find(name, engine=engine, kind=kind)
+        return self._found[name, kind, engine]
 
     def _own(self, row: Row) -> Params:
         """The Params with a row's, before the model's own values are filled in."""

@@ -77,6 +77,16 @@ class Task(ABC):
         """The models that an item with these Params needs: role -> name or path."""
 
     @classmethod
+    def purposes(cls, role: str) -> tuple[str, ...]:
+        """What a model of that role may be for: tasks, as catalog entries name them."""
+        return (cls.name,)
+
+    @classmethod
+    def engine_of(cls, role: str) -> str:
+        """What loads weights given by path or address in that role."""
+        return cls.engine
+
+    @classmethod
     @abstractmethod
     def suffix(cls, name: str, params: Any) -> str:
         """The suffix of the default output of an input of that name, with its dot."""

@@ -24,6 +24,10 @@ TASKS = {
         "mediakit.cli.tasks",
         "Ask a language model: one question, a conversation, or thousands of rows.",
     ),
+    "fixface": (
+        "mediakit.cli.tasks",
+        "Restore faces in pictures: blurred, small, compressed or damaged ones.",
+    ),
     "generate": ("mediakit.cli.tasks", "Make pictures from prompts."),
     "img2img": ("mediakit.cli.tasks", "Restyle pictures by a prompt."),
     "inpaint": (

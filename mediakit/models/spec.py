@@ -164,9 +164,9 @@ class ModelSpec(_Entry):
         lines = sorted(f"{file.identity}  {file.name}\n" for file in self.files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    def check_task(self, task: str) -> None:
-        """UserError wrong_model unless the model is for `task`."""
-        if self.tasks and task not in self.tasks:
+    def check_task(self, task: str, *others: str) -> None:
+        """UserError wrong_model unless the model is for `task`, or one of the others."""
+        if self.tasks and not {task, *others} & {*self.tasks}:
             raise UserError(
                 "wrong_model",
                 f"{self.name} is a model for {' and '.join(self.tasks)}, not for {task}; "

@@ -279,4 +279,3 @@ def test_one_file_for_all(photos: Path, caption: Any) -> None:
     assert refused.errors == ["useless_option"]
     refused = caption(photos, "-o", "all.csv", "--append", status=2)
     assert refused.errors == ["useless_option"]
-
