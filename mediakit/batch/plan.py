@@ -61,6 +61,7 @@ class Planner:
         self.pin = pin
         self.output = output
         self.recipes: dict[str, Recipe] = {}
+        self.planned: list[Item] = []  # of a finite list, before `--shard` and `--limit`
         chosen = job.batch.shard or job.batch.retry_failed  # which are wanted is told later
         self._spread_one = job.task.spreading(None if chosen else job.batch.limit)
         self._found: dict[tuple[str, str, str], ModelSpec] = {}
@@ -135,6 +136,7 @@ class Planner:
             raise UserError(
                 "usage", f"-o takes one result here, and there are {len(items)}; use -o DIR"
             )
+        self.planned = items
         return list(select(items, self.job.batch, self._entry))
 
     def _spread(self, sources: Iterable[Source], alone: bool = False) -> Iterator[Source]:

@@ -149,13 +149,13 @@ def run_task(
                     found = list(rows or _sources(task, batch, arguments, output, lists))
                     feed = _planned(planner, given, found, renderer)
             gathering = _gathering(output, batch, renderer)
+            if gathering:
+                gathering.items = planner.planned
             notify = gathering or renderer
             ledger = Ledger(output, task, batch)
             status = _run(task, given, ledger, feed, renderer, notify)
-            if gathering and not batch.dry_run:
-                chosen = batch.shard or batch.limit or batch.retry_failed
-                if gathering.write(complete=not (chosen or stop)):
-                    renderer.wrote(gathering.file)
+            if gathering and not batch.dry_run and gathering.write():
+                renderer.wrote(gathering.file)
         except (UserError, Stopped):
             if stop.status is None:
                 raise
@@ -178,7 +178,8 @@ def _gathering(output: Output, batch: Batch, renderer: Renderer) -> Gathering | 
     if not output.gathered:
         return None
     gathering = Gathering(output, renderer, batch.overwrite)
-    gathering.check(batch.list_file)
+    if not batch.dry_run:
+        gathering.check(batch.list_file)
     return gathering
 
 
