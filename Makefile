@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-.PHONY: demo test lint types unit docs bench bench-large lowest starter clean
+.PHONY: demo test lint types unit docs bench bench-large lowest starter starter-captioner clean
 
 $(BIN)/mediakit: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +56,14 @@ starter: $(BIN)/mediakit  ## Train the text-to-image model that ships: hours on 
 	$(BIN)/python -m tools.starter.train_decoder --work $(STARTER)
 	$(BIN)/python -m tools.starter.pack $(STARTER)/finished $(SHIPPED)
 	$(BIN)/python -m tools.starter.measure $(SHIPPED) --out docs/starter
+	$(BIN)/python tools/shipped_entry.py mediakit/models/catalog/diffusion_starter.yaml $(SHIPPED)
+
+CAPTIONER := mediakit/models/shipped/starter-captioner
+starter-captioner: $(BIN)/mediakit  ## Train the captioner that ships: half an hour on a CPU, goes on where stopped
+	$(BIN)/python -m tools.starter_captioner.train --work $(STARTER) --vae $(SHIPPED)/vae
+	$(BIN)/python -m tools.starter_captioner.pack $(STARTER)/captioner/trained $(CAPTIONER)
+	$(BIN)/python -m tools.starter_captioner.measure $(CAPTIONER) $(SHIPPED) --out docs/starter/captioner.json
+	$(BIN)/python tools/shipped_entry.py mediakit/models/catalog/caption_starter.yaml $(CAPTIONER)
 
 clean:
 	rm -rf $(VENV) .venv-lowest demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -24,15 +24,17 @@ SUBJECTS = {
     "upscale": "benchmarks.upscale",
     "loop": "benchmarks.loop",
     "gpu": "benchmarks.gpu",
+    "faces": "benchmarks.faces",
     "diffusion": "benchmarks.diffusion",
     "transcribe": "benchmarks.transcribe",
     "chat": "benchmarks.chat",
+    "caption": "benchmarks.caption",
 }
 # a quick run has none
 VERDICTS = {True: "met", False: "MISSED", None: ""}
 PACKAGES = ("typer", "pydantic", "pillow", "torch", "spandrel", "realesrgan", "diffusers",
             "transformers", "ctranslate2", "faster-whisper", "whisper-ctranslate2",
-            "llama-cpp-python")  # fmt: skip
+            "llama-cpp-python", "opencv-python-headless", "gfpgan")  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -49,7 +49,8 @@ def _shard(value: object) -> object:
     return int(match[1]), int(match[2])
 
 
-def _auto_or_int(value: object) -> object:
+def auto_or_int(value: object) -> object:
+    """Before a union of words and a number."""
     if isinstance(value, str) and re.fullmatch(r"\d+", value):
         return int(value)
     return value
@@ -74,7 +75,7 @@ AnyPath = Annotated[InstanceOf[Path], BeforeValidator(_path)]
 SMALLEST_TILE = 64  # of any net: neighbours share up to half a tile
 # the largest side, in pixels of the input, that a net sees at once
 Tile = Annotated[
-    Literal["auto"] | Annotated[int, Field(ge=SMALLEST_TILE)], BeforeValidator(_auto_or_int)
+    Literal["auto"] | Annotated[int, Field(ge=SMALLEST_TILE)], BeforeValidator(auto_or_int)
 ]
 
 
@@ -179,6 +180,11 @@ class Batch(Options):
         None,
         "Output directory; or, for a single input, a file; or - for standard output.",
         flags=("-o", "--out"),
+    )
+    beside: bool = option(
+        False,
+        "Write each output beside its input, whatever folder that is in; for text files such as "
+        "captions and subtitles.",
     )
     name: str | None = option(
         None,

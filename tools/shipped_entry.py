@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from mediakit.models.digests import sha256_of
-from mediakit.models.folders import read_folder
 from mediakit.models.sources import PACKAGE
+
+SUMS = "SHA256SUMS"  # names every other file of the folder
 
 
 def main(entry: Path, folder: Path) -> None:
@@ -19,7 +20,7 @@ def main(entry: Path, folder: Path) -> None:
         sys.exit(f"{entry} has no line `  files:`")
     place = folder.resolve().relative_to(PACKAGE.resolve()).as_posix()
     lines = [f"{head}{files}"]
-    for name in read_folder(folder).files:
+    for name in sorted(line.split("  ")[1] for line in (folder / SUMS).read_text().splitlines()):
         path = folder / name
         lines.append(
             f"    - name: {name}\n"

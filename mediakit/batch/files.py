@@ -61,9 +61,10 @@ def digest(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_file(path: str) -> tuple[bytes, FileState]:
-    """Read a regular file once, with its identity; ItemError names what is wrong with it."""
-    with _opened(path) as (file, before):
+def read_file(path: str, empty: bool = False) -> tuple[bytes, FileState]:
+    """Read a regular file once, with its identity; ItemError names what is wrong with it. `empty`:
+    it may be."""
+    with _opened(path, empty) as (file, before):
         data = file.read()
         _check_unchanged(path, file, before)
     return data, FileState(path, hashlib.sha256(data).hexdigest(), len(data), before)
@@ -78,8 +79,8 @@ def state_of(path: str) -> FileState:
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[tuple[BufferedReader, Stat]]:
-    """A regular file that is not empty, with its stat, and its errors as ItemErrors."""
+def _opened(path: str, empty: bool = False) -> Iterator[tuple[BufferedReader, Stat]]:
+    """A regular file that is not empty (or may be), with its stat, and its errors as ItemErrors."""
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -87,7 +88,7 @@ def _opened(path: str) -> Iterator[tuple[BufferedReader, Stat]]:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
                 raise ItemError("not_a_file", f"{show(path)} is not a file; name a file instead")
-            if not found.st_size:
+            if not (found.st_size or empty):
                 raise ItemError("empty_file", f"{show(path)} is empty (0 bytes); copy it again")
             yield file, Stat.of(found)
     except OSError as e:

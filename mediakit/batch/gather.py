@@ -9,36 +9,39 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import platformdirs
+from filelock import FileLock
 
 from mediakit.batch.events import Event, Finished, Notify
 from mediakit.batch.files import flush, output_error, put_in_place
-from mediakit.batch.item import PART, Item
+from mediakit.batch.history import Entry
+from mediakit.batch.item import Item
 from mediakit.batch.journal import Journal
 from mediakit.batch.naming import FOLDER
 from mediakit.batch.output import Output, output_for, temporary_for
 from mediakit.batch.record import to_json
 from mediakit.batch.task import Task
-from mediakit.errors import ItemError, MediakitError, PlaceError, UserError, show
+from mediakit.errors import ItemError, PlaceError, UserError, show
 
+ERROR = "error"  # the field that says why there is nothing else
 _OBJECT = "object"  # the field whose own fields become columns
 
 Row = dict[str, Any]
 
 
-def output_of(task: type[Task], out: Path | None, single: bool) -> Output:
-    """What `-o` means to a task; see `output_for`. Nothing is created."""
+def output_of(task: type[Task], out: Path | None, single: bool, beside: bool = False) -> Output:
+    """What `-o` and `--beside` mean to a task; see `output_for`. Nothing is created."""
     suffix = out.suffix.lower() if out else ""
     alone = single and suffix in task.output_suffixes
     if out and suffix in task.gathers and not (alone or out.is_dir()):
         return _gathering(out)
-    return output_for(out, single, task.output_suffixes, task.prints)
+    return output_for(out, single, task.output_suffixes, task.prints, beside)
 
 
 def _gathering(file: Path) -> Output:
@@ -55,85 +58,110 @@ class Gathering:
     """
 
     def __init__(self, output: Output, notify: Notify, overwrite: bool) -> None:
-        assert output.gathered and output.folder
+        assert output.gathered and output.folder and output.journal
         self.file = output.gathered
-        self.folder = output.folder
+        self.items: Sequence[Item] = ()  # all that are planned, whichever are wanted now
+        self._folder = output.folder
+        self._history = output.journal.history
         self._notify = notify
         self._overwrite = overwrite
-        self._columns: dict[str, Mapping[str, Any]] = {}  # of the items so far, by key
-        self._state = self.folder.with_suffix(".rendered")  # digest of the file as last written
+        self._seen: dict[str, Item] = {}  # that ended in this run, by key
+        self._errors: dict[str, str] = {}
+        self._state = self._folder.with_suffix(".rendered")  # digests of the file as we wrote it
 
     def check(self, inputs: Path | None) -> None:
         """UserError if the file is one that mediakit did not write, or that was edited since;
-        or the list `inputs` itself."""
+        or the list `inputs` itself. PlaceError if it could not be written."""
         if inputs and self.file.exists() and inputs.exists() and self.file.samefile(inputs):
             raise UserError("usage", f"{show(self.file)} is also the list of inputs; name another")
-        if not self._overwrite and not self._is_ours():
-            raise UserError(
-                "would_overwrite",
-                f"{show(self.file)} was not made by mediakit, or edited since; --overwrite "
-                "replaces it",
-            )
+        self._check_ours()
+        with self._errors_of_place():
+            part = self._part()
+            os.makedirs(part.parent, exist_ok=True)
+            part.open("ab").close()
+            part.unlink()
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Finished):
-            if event.status in ("done", "skipped"):
-                self._columns[event.item.key] = event.item.source.columns
+            self._seen[event.item.key] = event.item
+            if event.error:
+                self._errors[event.item.key] = f"{event.error.message} [{event.error.code}]"
             event = self._told(event)
         self._notify(event)
 
-    def write(self, complete: bool) -> bool:
-        """Write the file: the rows of this batch's items, in their order, and unless the batch is
-        `complete` those of others behind them. False if there is none.
+    def write(self) -> bool:
+        """Write the file: a row for every planned item that was made, in this run or before, or
+        that failed now; in their order. False if nothing came of any.
 
         PlaceError; UserError if the file was edited meanwhile.
         """
-        if not self._columns:
+        if not self._seen:
             return False
-        writer = _WRITERS[self.file.suffix.lower()]
-        final = os.path.realpath(self.file)
-        part = temporary_for(final)
-        try:
-            os.makedirs(os.path.dirname(final), exist_ok=True)
-            with part.open("w", encoding="utf-8", newline="", errors="surrogateescape") as stream:
-                writer(stream, lambda: self._rows(complete))
-            if not (self._overwrite or self._is_ours()):
-                raise UserError(
-                    "would_overwrite", f"{show(self.file)} was edited meanwhile; --overwrite"
-                )
-            flush(part)
-            digest = _digest(part)
-            put_in_place(part, final, replace=True)
-            self._state.write_text(digest)
-        except OSError as e:
-            error = output_error(self.file, e)
-            raise PlaceError(_place_code(error), error.message) from None
-        finally:
-            with suppress(OSError):
-                part.unlink()
+        with self._errors_of_place(), FileLock(self._folder.with_suffix(".lock")):
+            self._history.refresh()
+            self._check_ours()
+            part = self._part()
+            try:
+                with part.open("w", encoding="utf-8", newline="", errors="replace") as stream:
+                    _WRITERS[self.file.suffix.lower()](stream, self._rows)
+                flush(part)
+                # a kill between the two leaves a file that is known all the same
+                self._remember(_digest(part), *self._digests())
+                put_in_place(part, os.path.realpath(self.file), replace=True)
+            finally:
+                with suppress(OSError):
+                    part.unlink()
         return True
 
-    def _rows(self, complete: bool) -> Iterator[Row]:
-        for key, columns in self._columns.items():
-            yield _row(self.folder / key, columns)
-        if not complete:
-            for key in sorted(self._parts()):
-                if key not in self._columns:
-                    yield _row(self.folder / key)
+    def _rows(self) -> Iterator[Row]:
+        for item in self.items or self._seen.values():
+            source, error = item.source, self._errors.get(item.key)
+            if error:
+                own = {"prompt" if source.is_text else "input": source.path}
+                yield {**(source.columns or own), ERROR: error}
+            elif self._is_made(item):
+                yield _row(self._folder / item.key, source.columns)
 
-    def _parts(self) -> Iterator[str]:
-        for folder, folders, names in os.walk(self.folder):
-            folders[:] = [name for name in folders if name != FOLDER]
-            for name in names:
-                if name.endswith(PART):
-                    yield os.path.relpath(os.path.join(folder, name), self.folder)
-
-    def _is_ours(self) -> bool:
-        if not self.file.exists():
+    def _is_made(self, item: Item) -> bool:
+        if item.key in self._seen:  # without an error
             return True
+        made = self._history.entries.get(item.key, Entry()).made
+        return bool(made and item.recipe and made.recipe == item.recipe.hash)
+
+    def _part(self) -> Path:
+        return temporary_for(os.path.realpath(self.file))
+
+    def _check_ours(self) -> None:
+        if self._overwrite or not self.file.exists():
+            return
         with suppress(OSError):
-            return self._state.read_text() == _digest(self.file)
-        return False
+            if _digest(self.file) in self._digests():
+                return
+        raise UserError(
+            "would_overwrite",
+            f"{show(self.file)} was not made by mediakit, or edited since; --overwrite replaces it",
+        )
+
+    def _digests(self) -> list[str]:
+        with suppress(OSError):
+            return self._state.read_text().split()
+        return []
+
+    def _remember(self, *digests: str) -> None:
+        part = self._state.with_suffix(".part")
+        part.write_text("\n".join(digests[:2]))
+        flush(part)
+        os.replace(part, self._state)
+
+    @contextmanager
+    def _errors_of_place(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as e:
+            error = output_error(self.file, e)
+            code = "unwritable" if isinstance(error, ItemError) else error.code
+            kept = "; what was made is kept: the same command writes it" if self._seen else ""
+            raise PlaceError(code, f"{error.message}{kept}") from None
 
     def _told(self, event: Finished) -> Finished:
         record = event.record and {**event.record, "outputs": [str(self.file)], "artifacts": []}
@@ -142,26 +170,16 @@ class Gathering:
         return replace(event, item=replace(event.item, output=None), record=record)
 
 
-def part_of(item: Item, row: Mapping[str, Any]) -> bytes:
-    """What the part of an item holds: the columns of its input, and what was made of it."""
-    return to_json({"columns": item.source.columns, "row": row})
-
-
-def _row(part: Path, columns: Mapping[str, Any] | None = None) -> Row:
-    """A part's row; the `columns` of its input as they are now. Where one is called as something
-    that was made, it keeps its name."""
-    held = json.loads(part.read_bytes())
-    own = held["columns"] if columns is None else columns
-    return {**own, **{f"new_{k}" if k in own else k: v for k, v in held["row"].items()}}
+def _row(part: Path, columns: Mapping[str, Any]) -> Row:
+    """A part's row behind the `columns` of its input, which keep their names where something
+    that was made is called as one of them."""
+    made = json.loads(part.read_bytes())
+    return {**columns, **{f"new_{k}" if k in columns else k: v for k, v in made.items()}}
 
 
 def _digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _place_code(error: MediakitError) -> str:
-    return "unwritable" if isinstance(error, ItemError) else error.code
 
 
 # the forms
@@ -177,7 +195,7 @@ def _json_lines(stream: IO[str], rows: Rows) -> None:
 def _json(stream: IO[str], rows: Rows) -> None:
     """One object: what each input is called -> the rest of its row."""
     stream.write("{")
-    for number, row in enumerate(rows()):
+    for number, row in enumerate(row for row in rows() if ERROR not in row):
         name = json.dumps(str(row.pop("input")))
         stream.write(f"{',' if number else ''}\n  {name}: {to_json(row).decode()}")
     stream.write("\n}\n")

@@ -44,10 +44,11 @@ class Source:
         """The files that the result depends on; "-" is standard input."""
         return () if self.is_text else (self.path, *self.beside.values())
 
-    def read(self) -> tuple[bytes, FileState]:
-        """The bytes of the input, and their identity; ItemError names what is wrong with it."""
+    def read(self, empty: bool = False) -> tuple[bytes, FileState]:
+        """The bytes of the input, and their identity; ItemError names what is wrong with it.
+        `empty`: there may be none."""
         if self.data is None:
-            return read_file(self.path)
+            return read_file(self.path, empty)
         return self.data, FileState.of_bytes(self.path, self.data)
 
     def state(self) -> FileState:
@@ -90,6 +91,8 @@ class Decoded:
     `file` is the temporary name that `encode` will be given; a result too large to be held may
     be written there by `compute` already, as it is made. What `compute` writes to `partial` is
     there again when the item is next tried, until it is made; None where nothing can be kept.
+    `earlier` is the record of how the outputs that are there were made, edited since or not;
+    `overwrite` says that the user lets them go whatever they hold.
     """
 
     media: Any
@@ -97,6 +100,8 @@ class Decoded:
     warnings: list[str] = field(default_factory=list)
     file: Path = Path()
     partial: Path | None = None
+    earlier: Mapping[str, Any] | None = None
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from mediakit.batch.order import ANSWERS_AHEAD
 from mediakit.batch.output import Output
 from mediakit.batch.record import Record, add_result, now, record_of
 from mediakit.batch.task import Task
-from mediakit.batch.uptodate import Verdict, is_current, judge, maker_of, origin
+from mediakit.batch.uptodate import Run, Verdict, is_current, judge, maker_of, origin
 from mediakit.errors import ItemError, MediakitError, PlaceError, show
 from mediakit.params import Batch
 
@@ -24,12 +24,13 @@ from mediakit.params import Batch
 @dataclass(slots=True)
 class Work:
     """An item on its way: what is known of it so far. `ticket` is its place in the order,
-    `replaces` the files that may make way for its outputs."""
+    `replaces` the files that may make way for its outputs, `earlier` how they were made."""
 
     item: Item
     ticket: int
     decoded: Decoded = field(default_factory=lambda: Decoded(None, ()))
     replaces: Mapping[str, Stat] = field(default_factory=dict)
+    earlier: Making | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     attempts: list[dict[str, str]] = field(default_factory=list)
     execution: dict[str, Any] = field(default_factory=dict)
@@ -103,8 +104,15 @@ class Ledger:
             )
         if self.journal is None:
             return Verdict()
-        began = self.journal.history.began
-        return judge(item, entry, self.output, self.batch, (self.task.name, began))
+        adds = item.recipe is not None and self.task.adds(item.recipe.params)
+        run = Run(self.task.name, self.journal.history.began, adds)
+        return judge(item, entry, self.output, self.batch, run)
+
+    def tell_earlier(self, work: Work) -> None:
+        """Tell what was decoded of how the outputs that are there were made; see Decoded."""
+        work.decoded.overwrite = self.batch.overwrite
+        if self.journal and work.earlier:
+            work.decoded.earlier = self.journal.history.record(work.earlier.where)
 
     def scratch(self, work: Work) -> None:
         """Give the work a temporary name, unless it has one; for `clear`."""

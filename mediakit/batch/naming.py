@@ -44,7 +44,7 @@ def default_names(sources: Sequence[Source], suffixes: Sequence[tuple[str, ...]]
         lambda s: f"{_stem(s.relative)}_{hash_of(s)[:6]}",
         lambda s: f"{_stem(s.relative)}_{hash_of(s)}",
     ]
-    names = [steps[0](s) + own[0] for s, own in zip(sources, suffixes, strict=True)]
+    names = [_with(steps[0](s), own[0]) for s, own in zip(sources, suffixes, strict=True)]
     common = ""
     for step in steps[1:]:
         meeting = _meeting(names, [own[1:] for own in suffixes])
@@ -52,13 +52,19 @@ def default_names(sources: Sequence[Source], suffixes: Sequence[tuple[str, ...]]
             break
         common = common or _common(sources)
         for index in meeting:
-            names[index] = step(sources[index]) + suffixes[index][0]
+            names[index] = _with(step(sources[index]), suffixes[index][0])
     return names
 
 
 def others(name: str, suffixes: Sequence[str]) -> tuple[str, ...]:
     """The names of the files that come with a primary output of that name."""
-    return tuple(_stem(name) + suffix for suffix in suffixes)
+    return tuple(_with(_stem(name), suffix) for suffix in suffixes)
+
+
+def _with(stem: str, suffix: str) -> str:
+    """A stem with its suffix, the part that both have (a.jpg and .jpg.xmp) once."""
+    own = os.path.splitext(stem)[1]
+    return stem + (suffix[len(own) :] if own and suffix.startswith(f"{own}.") else suffix)
 
 
 def _stem(name: str) -> str:

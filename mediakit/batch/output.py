@@ -20,13 +20,20 @@ from mediakit.errors import UserError, show
 class Output:
     """`file` is set for a single output file, `folder` for a directory, neither for stdout;
     `lines` says that there each result is printed as one line with the name of its input.
-    `gathered` is the one file that the results in `folder`, a state directory, are parts of."""
+    `gathered` is the one file that the results in `folder`, a state directory, are parts of.
+    `beside_inputs`: each output lies in the folder of its own input, under its whole path."""
 
     journal: Journal | None
     folder: Path | None = None
     file: Path | None = None
     lines: bool = False
     gathered: Path | None = None
+    beside_inputs: bool = False
+
+    @property
+    def many(self) -> bool:
+        """Whether there is room for any number of outputs."""
+        return self.folder is not None or self.beside_inputs
 
     @property
     def base(self) -> str:
@@ -37,6 +44,9 @@ class Output:
         """The path of an output as the user would write it."""
         if self.file:
             return str(self.file)
+        if self.beside_inputs:
+            here = os.path.relpath(key)
+            return key if here.startswith(os.pardir) else here
         if self.folder is None:
             return None
         return key if self.folder == Path() else os.path.join(self.folder, key)
@@ -44,6 +54,8 @@ class Output:
     def final(self, path: str) -> str:
         """The file that an item's output at that path is or becomes: where a link leads, for a
         single file."""
+        if self.beside_inputs:  # a link itself would be replaced
+            return os.path.abspath(path)
         # not a Path: those keep every name that they have seen in memory
         return os.path.realpath(path) if self.file else path
 
@@ -108,11 +120,19 @@ def _below(folder: Path, number: int) -> Path:
 
 
 def output_for(
-    out: Path | None, single: bool, suffixes: frozenset[str], prints: bool = False
+    out: Path | None,
+    single: bool,
+    suffixes: frozenset[str],
+    prints: bool = False,
+    beside: bool = False,
 ) -> Output:
     """What `-o` means: `single` says that there is one explicit input, `suffixes` what a file
-    of the task's may end in, `prints` that without -o its results go to standard output. Nothing
-    is created."""
+    of the task's may end in, `prints` that without -o its results go to standard output, `beside`
+    that they lie beside their inputs. Nothing is created."""
+    if beside:
+        # one journal for all: an input is the same however its folder was named
+        folder = platformdirs.user_state_path("mediakit") / "beside"
+        return Output(Journal(folder), beside_inputs=True)
     if out is None and prints:
         return Output(None, lines=not single)
     if out is None:

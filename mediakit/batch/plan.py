@@ -28,9 +28,11 @@ from mediakit.models.spec import ModelSpec, fill_in
 from mediakit.params import Batch, Params, fault
 
 # Params that name models; what a row names so is only its item's fault.
-MODEL_FIELDS = {"model", "vae", "components", "lora", "embedding", "projector"}
+MODEL_FIELDS = {"model", "vae", "components", "lora", "embedding", "projector", "detector",
+                "upscaler", "face_model"}  # fmt: skip
 # Params that name files whose digests count, not their names
-DIGESTED = {"model", "vae", "components", "projector", "mask", "image"}
+DIGESTED = {"model", "vae", "components", "projector", "detector", "upscaler", "face_model",
+            "mask", "image"}  # fmt: skip
 # Recipes kept, one for each kind of row.
 RECIPES = 10_000
 # Before the keys of items in error, which no name of an output can be: those are normalised.
@@ -59,9 +61,10 @@ class Planner:
         self.pin = pin
         self.output = output
         self.recipes: dict[str, Recipe] = {}
+        self.planned: list[Item] = []  # of a finite list, before `--shard` and `--limit`
         chosen = job.batch.shard or job.batch.retry_failed  # which are wanted is told later
         self._spread_one = job.task.spreading(None if chosen else job.batch.limit)
-        self._found: dict[tuple[str, str], ModelSpec] = {}
+        self._found: dict[tuple[str, str, str], ModelSpec] = {}
         fields = list(job.task.Params.model_fields)
         self.template = Template(job.batch.name, fields) if job.batch.name else None
 
@@ -87,9 +90,9 @@ class Planner:
         task, params = self.job.task, self._own(row)
         given = tuple(f for f in task.Params.model_fields if f in self.job.given or f in row)
         names = {} if bare else task.model_names(params)
-        models = {role: self._find(name, kind_of(role)) for role, name in names.items()}
-        for spec in reversed(models.values()):  # what a LoRA needs comes before its model's own
-            spec.check_task(task.name)
+        models = {role: self._find(name, role) for role, name in names.items()}
+        for role, spec in reversed(models.items()):  # what a LoRA needs comes before its model's
+            spec.check_task(*task.purposes(role))
             params = fill_in(params, task.name, spec)
         return task.settle(params, given, models), given, models
 
@@ -109,11 +112,12 @@ class Planner:
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         return Recipe(params, given, models, digest)
 
-    def _find(self, name: str, kind: str) -> ModelSpec:
+    def _find(self, name: str, role: str) -> ModelSpec:
         """Once a batch, so that all its items mean the same."""
-        if (name, kind) not in self._found:
-            self._found[name, kind] = find(name, engine=self.job.task.engine, kind=kind)
-        return self._found[name, kind]
+        kind, engine = kind_of(role), self.job.task.engine_of(role)
+        if (name, kind, engine) not in self._found:
+            self._found[name, kind, engine] = find(name, engine=engine, kind=kind)
+        return self._found[name, kind, engine]
 
     def _own(self, row: Row) -> Params:
         """The Params with a row's, before the model's own values are filled in."""
@@ -128,10 +132,11 @@ class Planner:
         recipes = [self._try_recipe(source) for source in chosen]
         names = self._names(chosen, recipes)
         items = [self._item(*triple) for triple in zip(chosen, recipes, names, strict=True)]
-        if len(items) > 1 and not (self.output.folder or self.output.lines):
+        if len(items) > 1 and not (self.output.many or self.output.lines):
             raise UserError(
                 "usage", f"-o takes one result here, and there are {len(items)}; use -o DIR"
             )
+        self.planned = items
         return list(select(items, self.job.batch, self._entry))
 
     def _spread(self, sources: Iterable[Source], alone: bool = False) -> Iterator[Source]:
@@ -140,6 +145,8 @@ class Planner:
             try:
                 if source.error:
                     raise source.error
+                if self.output.beside_inputs:
+                    source = _beside(source)
                 params = self._own(source.row or {})
                 yield from self._spread_one(source, params)
             except ValidationError as e:
@@ -173,7 +180,7 @@ class Planner:
         """What no other item of a stream may take: its outputs; standard output is for all."""
         if self.output.lines:
             return []
-        if not self.output.folder:
+        if not self.output.many:
             return [b""]  # there is room for one
         return [_digest(fold(name)) for name in (item.output or "", *item.also)]
 
@@ -188,7 +195,7 @@ class Planner:
 
     def _taken(self, item: Item) -> str:
         path = show(item.source.path)
-        if not self.output.folder:
+        if not self.output.many:
             return f"{path}: only the first input fits into one output; use -o DIR"
         return (
             f"{path}: {show(item.key)} is already the output of an earlier input; use --name with "
@@ -268,7 +275,8 @@ class Planner:
         params = recipe.params if isinstance(recipe, Recipe) else params
         if self.output.gathered:
             return (PART,)
-        return task.suffix(source.relative, params), *task.more_suffixes(params)
+        name = source.relative
+        return task.suffix(name, params), *task.more_suffixes(name, params)
 
     def _item(
         self, source: Source, recipe: Recipe | MediakitError, name: str | MediakitError
@@ -296,6 +304,13 @@ class Planner:
     def _entry(self, key: str) -> Entry:
         journal = self.output.journal
         return journal.history.entries.get(key, Entry()) if journal else Entry()
+
+
+def _beside(source: Source) -> Source:
+    """An input whose output is named after its whole path. ItemError if it is in no file."""
+    if source.data is not None:
+        raise ItemError("usage", "standard input is in no folder: leave --beside out")
+    return replace(source, relative=os.path.abspath(source.path))
 
 
 def _in_error(source: Source, recipe: Recipe | MediakitError | None, error: MediakitError) -> Item:

@@ -22,6 +22,9 @@ NAMES = (
     "components",
     "lora",
     "embedding",
+    "detector",
+    "upscaler",
+    "face_model",
     "mask",
     "wildcards",
 )  # params that name files

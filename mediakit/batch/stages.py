@@ -10,12 +10,11 @@ from typing import Any
 from mediakit.batch.answers import Answers
 from mediakit.batch.events import Fetching, Finished
 from mediakit.batch.files import input_error
-from mediakit.batch.gather import part_of
 from mediakit.batch.gauge import Gauge
 from mediakit.batch.item import Item, Made
 from mediakit.batch.ledger import Work, errors_of
 from mediakit.batch.plan import MODEL_FIELDS
-from mediakit.batch.record import add_result, record_of
+from mediakit.batch.record import add_result, record_of, to_json
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import Task
 from mediakit.errors import ExitStatus, PlaceError, Stopped, UserError
@@ -48,7 +47,7 @@ class Decoding:
             if verdict.current:
                 self.answers.skip(work, verdict.current)
                 return False
-            work.replaces = verdict.replaces
+            work.replaces, work.earlier = verdict.replaces, verdict.earlier
             self.fetch_models(item)
             while not (self.stop or self.room.wait(work.ticket, POLL)):
                 pass
@@ -113,6 +112,7 @@ class Decoding:
             work.decoded = self.task.decode(work.item)
         except OSError as e:
             raise input_error(work.item.source.path, e) from e
+        self.ledger.tell_earlier(work)
         work.seconds["decode"] = time.perf_counter() - begin
 
 
@@ -156,7 +156,7 @@ class Encoding:
                 "warnings": list(work.decoded.warnings),
             }
             if self.ledger.output.gathered:
-                file.write_bytes(part_of(item, self.task.row(item, made.result)))
+                file.write_bytes(to_json(self.task.row(item, made.result)))
             if item.output is None:
                 add_result(record, item, made)
                 return Finished(item, "done", record, data=self._printed(item, made, file))

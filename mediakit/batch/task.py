@@ -77,14 +77,31 @@ class Task(ABC):
         """The models that an item with these Params needs: role -> name or path."""
 
     @classmethod
+    def purposes(cls, role: str) -> tuple[str, ...]:
+        """What a model of that role may be for: tasks, as catalog entries name them."""
+        return (cls.name,)
+
+    @classmethod
+    def engine_of(cls, role: str) -> str:
+        """What loads weights given by path or address in that role."""
+        return cls.engine
+
+    @classmethod
     @abstractmethod
     def suffix(cls, name: str, params: Any) -> str:
         """The suffix of the default output of an input of that name, with its dot."""
 
     @classmethod
-    def more_suffixes(cls, params: Any) -> tuple[str, ...]:
-        """The suffixes of the files that come with each primary output, with their dots."""
+    def more_suffixes(cls, name: str, params: Any) -> tuple[str, ...]:
+        """The suffixes of the files that come with the primary output of an input of that name,
+        with their dots; one may begin with the input's own (".jpg.xmp")."""
         return ()
+
+    @classmethod
+    def adds(cls, params: Any) -> bool:
+        """Whether outputs are added to what their files hold already, whosever it is: such files
+        are not in the way."""
+        return False
 
     @classmethod
     def spreading(cls, limit: int | None) -> Spread:

@@ -17,10 +17,22 @@ from mediakit.params import Batch
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`current`: the item is up to date, and this is how it was made, with the stats its files
-    have now; else it is to be made, and `replaces` are the files there that may go."""
+    have now; else it is to be made, and `replaces` are the files there that may go. `earlier` is
+    how the primary output there was made, if mediakit made it, edited since or not."""
 
     current: Making | None = None
     replaces: Mapping[str, Stat] = field(default_factory=dict)
+    earlier: Making | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The task's name, and when the run began (nanoseconds): what was made later is not made again
+    by --force. `adds`: it adds to what is there, so that nothing is in the way."""
+
+    task: str
+    began: int
+    adds: bool = False
 
 
 def is_current(item: Item, entry: Entry, base: str) -> bool:
@@ -38,9 +50,8 @@ def is_current(item: Item, entry: Entry, base: str) -> bool:
         return False
 
 
-def judge(item: Item, entry: Entry, place: Output, options: Batch, run: tuple[str, int]) -> Verdict:
-    """The verdict on an item, reading files where stats don't tell. `run` is the task's name and
-    when the run began (nanoseconds): what was made later is not made again by --force.
+def judge(item: Item, entry: Entry, place: Output, options: Batch, run: Run) -> Verdict:
+    """The verdict on an item, reading files where stats don't tell.
 
     ItemError if a file is in the way that mediakit did not make, that was edited since, that was
     made by another task or from another input, or that is the item's own input.
@@ -54,13 +65,14 @@ def judge(item: Item, entry: Entry, place: Output, options: Batch, run: tuple[st
         if any(_same_file(final, path) for path in item.source.files):
             raise _in_the_way(paths[final], "would replace its own input; use another --out")
     ours = _still_there(entry, place.base, options.verify)
-    makers = {final: _maker_or_not(final, paths[final], entry, place, options) for final in there}
+    lax = options.model_copy(update={"overwrite": True}) if run.adds else options
+    makers = {final: _maker_or_not(final, paths[final], entry, place, lax) for final in there}
     derived = place.file is None and not options.overwrite  # the user did not write these names
     for final, maker in makers.items():
-        if maker and derived and maker.task not in ("", run[0]):
+        if maker and derived and maker.task not in ("", run.task):
             known = f"was made by mediakit {maker.task}"
             raise _in_the_way(paths[final], f"{known}; {_CURE}")
-    if ours and not (options.force and ours.at <= run[1]):
+    if ours and not (options.force and ours.at <= run.began):
         states = _same_inputs(item.source, ours.inputs, options.verify)
         if states is not None and ours.recipe == item.recipe.hash:
             return Verdict(replace(ours, inputs=states))
@@ -69,7 +81,7 @@ def judge(item: Item, entry: Entry, place: Output, options: Batch, run: tuple[st
         if maker and derived and not forced and _is_anothers(maker, item):
             known = f"was made from {show(maker.source)}"
             raise _in_the_way(paths[final], f"{known}; {_CURE}")
-    return Verdict(replaces=there)
+    return Verdict(replaces=there, earlier=ours or _earlier(item, place))
 
 
 _CURE = "--overwrite replaces it, or use another --out"
@@ -99,6 +111,15 @@ def _maker_or_not(
         else "is there already, and is not in this output's journal"
     )
     raise _in_the_way(path, f"{known}; {_CURE}")
+
+
+def _earlier(item: Item, place: Output) -> Making | None:
+    """How the primary output was last made of the same input, if it was edited since."""
+    if place.journal is None or item.output is None:
+        return None
+    makers = place.journal.history.makers(place.name(place.final(item.output)))
+    mine = [making for making in makers if making.source == origin(item.source)]
+    return max(mine, key=lambda making: making.at, default=None)
 
 
 def maker_of(final: str, entry: Entry, place: Output, verify: bool) -> Making | None:

@@ -16,9 +16,17 @@ import mediakit
 
 # name -> (module with `app`, help): enough for `mediakit --help` without importing any of them
 TASKS = {
+    "caption": (
+        "mediakit.cli.tasks",
+        "Say what is on pictures: a sentence, tags, or answers to a question.",
+    ),
     "chat": (
         "mediakit.cli.tasks",
         "Ask a language model: one question, a conversation, or thousands of rows.",
+    ),
+    "fixface": (
+        "mediakit.cli.tasks",
+        "Restore faces in pictures: blurred, small, compressed or damaged ones.",
     ),
     "generate": ("mediakit.cli.tasks", "Make pictures from prompts."),
     "img2img": ("mediakit.cli.tasks", "Restyle pictures by a prompt."),

@@ -6,8 +6,9 @@ commands, so what they set may be useless for one.
 """
 
 import difflib
+from collections.abc import Iterator
 
-from mediakit.batch.item import Item
+from mediakit.batch.item import Item, Source
 from mediakit.batch.output import Output
 from mediakit.batch.task import Task
 from mediakit.cli.options import Given
@@ -28,6 +29,7 @@ def check_together(given: Given, arguments: list[str]) -> None:
         ("-" in arguments and (len(arguments) > 1 or batch.list_file),
          "- (standard input) can't be mixed with other inputs"),
         (batch.json_lines and str(batch.out) == "-", "--json and -o - both want standard output"),
+        (batch.beside and batch.out, "--beside and -o contradict each other"),
     ]  # fmt: skip
     useless = [
         ("shard" in told and batch.shard and batch.shard[1] == 1, "--shard 0/1 leaves all items"),
@@ -42,11 +44,19 @@ def check_together(given: Given, arguments: list[str]) -> None:
                 raise UserError(code, f"{text}; leave one out")
 
 
-def check_place(given: Given, output: Output) -> None:
+def check_place(task: type[Task], given: Given, output: Output) -> None:
     """UserError for options that do nothing where the output goes."""
     told = given.told
-    if "name" in told and not output.folder:
+    if "name" in told and not output.many:
         raise UserError("useless_option", "--name does nothing without -o DIR; leave it out")
+    if given.batch.beside and not task.prints:
+        raise UserError("usage", "--beside is for tasks that write text; use -o DIR")
+    if output.gathered:
+        for name in {"name", "format"} & told.keys():
+            raise UserError(
+                "useless_option",
+                f"--{name} does nothing for one file of all results; leave it out, or use -o DIR",
+            )
     for name in ("shard", "limit"):
         if name in told and output.file:
             raise UserError(
@@ -67,10 +77,23 @@ def check_place(given: Given, output: Output) -> None:
             "usage", f"standard output takes one format, not {len(formats)}; use -o DIR"
         )
     if "format" in told and (output.lines or (given.batch.json_lines and not given.batch.out)):
-        raise UserError(
-            "useless_option",
-            "--format does nothing where results are printed together; leave it out, or use -o DIR",
-        )
+        raise _no_format()
+
+
+def check_named(given: Given, sources: Iterator[Source]) -> Iterator[Source]:
+    """What standard input turns out to hold, where results are printed as lines: of files that it
+    names, but not of one that it is. UserError as they come."""
+    for source in sources:
+        if "format" in given.told and source.data is None:
+            raise _no_format()
+        yield source
+
+
+def _no_format() -> UserError:
+    return UserError(
+        "useless_option",
+        "--format does nothing where results are printed together; leave it out, or use -o DIR",
+    )
 
 
 def check_items(task: type[Task], given: Given, items: list[Item]) -> None:

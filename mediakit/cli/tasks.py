@@ -27,6 +27,7 @@ from mediakit.cli.checks import (
     check_bare,
     check_entry,
     check_items,
+    check_named,
     check_place,
     check_together,
 )
@@ -122,8 +123,8 @@ def run_task(
         check_installed(task)
     streaming = rows is None and (arguments == ["-"] or str(batch.list_file) == "-")
     single = rows is None and (streaming or _is_one(task, batch, arguments))
-    output = output_of(task, batch.out or task.default_out, single)
-    check_place(given, output)
+    output = output_of(task, batch.out or task.default_out, single, batch.beside)
+    check_place(task, given, output)
     if streaming and task.prints and not output.journal and not batch.out:
         output = replace(output, lines=True)  # there may be many
     lists, stop = Lists(task.takes_text, _fields(task, given)), Stop()
@@ -139,6 +140,8 @@ def run_task(
             if streaming:
                 task.check_useful(given.told, [str(output.file)] if output.file else [])
                 source = lists.stdin(0, batch.null, task.sniff)
+                if output.lines:
+                    source = check_named(given, source)
                 feed: Feed = StreamFeed(planner.stream(source))
                 renderer(Planned(None))
             else:
@@ -146,13 +149,13 @@ def run_task(
                     found = list(rows or _sources(task, batch, arguments, output, lists))
                     feed = _planned(planner, given, found, renderer)
             gathering = _gathering(output, batch, renderer)
+            if gathering:
+                gathering.items = planner.planned
             notify = gathering or renderer
             ledger = Ledger(output, task, batch)
             status = _run(task, given, ledger, feed, renderer, notify)
-            if gathering and not batch.dry_run:
-                chosen = batch.shard or batch.limit or batch.retry_failed
-                if gathering.write(complete=not (chosen or stop)):
-                    renderer.wrote(gathering.file)
+            if gathering and not batch.dry_run and gathering.write():
+                renderer.wrote(gathering.file)
         except (UserError, Stopped):
             if stop.status is None:
                 raise
@@ -175,7 +178,8 @@ def _gathering(output: Output, batch: Batch, renderer: Renderer) -> Gathering | 
     if not output.gathered:
         return None
     gathering = Gathering(output, renderer, batch.overwrite)
-    gathering.check(batch.list_file)
+    if not batch.dry_run:
+        gathering.check(batch.list_file)
     return gathering
 
 

@@ -1,7 +1,6 @@
 """Single-image super-resolution nets: which files are one, and pixels in, more pixels out."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,11 +14,11 @@ from mediakit.engines.copies import Copies, Landed
 from mediakit.engines.faults import meaning
 from mediakit.engines.flow import Made, Room
 from mediakit.engines.nets import spandrel
+from mediakit.engines.opening import opened
 from mediakit.engines.tiling import Axis, Pixels, axis, run_tiled
 from mediakit.engines.together import Emit, Together, silent
-from mediakit.engines.weights import read_weights, write_weights
-from mediakit.errors import ItemError, UserError, show
-from mediakit.models.state_dicts import Weights, interpolate
+from mediakit.errors import ItemError, UserError
+from mediakit.models.state_dicts import Weights
 
 _DTYPES = {
     "float32": torch.float32,
@@ -213,47 +212,13 @@ def load(weights: Path | Weights, device: str, dtype: str, threads: int, exact: 
     """Open a .safetensors or .pth of any super-resolution net that spandrel knows.
 
     Types that the net can't do become float32 (see `Upscaler.dtype`). Raises UserError
-    unsafe_weights, bad_weights, wrong_model or unknown_model, and OutOfMemory.
+    wrong_model, and what `opened` raises.
     """
-    if isinstance(weights, Path):
-        weights = Weights((weights,))
-    name = show(weights.paths[0])
-    states = [spandrel.canonicalize_state_dict(read_weights(path)) for path in weights.paths]
-    state = states[0]
-    if len(states) == 2:
-        share = 1.0 if weights.blend is None else weights.blend
-        state = interpolate(states[0], states[1], share, name)
-    # said once by nets that use torch's older call form; nothing a user could change
-    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
-    fault: Exception | None = None
-    try:
-        net = _known(_build(state, name), name)
-        if device.startswith("cuda"):
-            torch.backends.cudnn.benchmark = not exact  # equal tiles: pays from the second on
-            torch.backends.cudnn.deterministic = exact
-            # or float32, and 16 bits with it, would be rounded to 11: torch's default for cuDNN
-            torch.backends.cudnn.allow_tf32 = False
-        for path, tensors in zip(weights.paths, states, strict=True):
-            if weights.keep:
-                weights.keep(path, partial(write_weights, tensors))
-        return Upscaler(net, device, dtype, threads, exact)
-    except Exception as error:
-        fault = meaning(error)
-        if fault is None:
-            raise
-    raise fault
 
+    def make(net: object, name: str) -> Upscaler:
+        return Upscaler(_known(net, name), device, dtype, threads, exact)
 
-def _build(state: dict[str, Any], name: str) -> object:
-    try:
-        return spandrel.MAIN_REGISTRY.load(state)
-    except spandrel.UnsupportedModelError:
-        reason = "is of an architecture that is not known"
-    except Exception as error:  # tensors that are missing, or of another shape than their names say
-        if meaning(error):
-            raise
-        reason = "lacks weights or holds others than its architecture has"
-    raise UserError("bad_weights", f"{name} {reason}; get another file of the model")
+    return opened(weights, device, exact, make)
 
 
 def _known(net: object, name: str) -> spandrel.ImageModelDescriptor[Any]:

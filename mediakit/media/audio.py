@@ -41,13 +41,14 @@ class Recording:
     """The sound of a file, a path or its bytes, of the audio stream numbered `stream` from 0, or
     of the one that players take; the file is opened anew for each pass.
 
-    `facts` is what the file says, `track` the stream, and `warnings` what a pass found damaged.
-    Raises ItemError: those of `opened`, no_audio, missing_codec, truncated.
+    `facts` is what the file says, `track` the stream, and `damaged` the seconds of all packets
+    that could not be decoded so far. Raises ItemError: those of `opened`, no_audio,
+    missing_codec, truncated.
     """
 
     def __init__(self, source: Source, stream: int | None = None, name: str = "") -> None:
         self.source, self.name = source, _called(source, name)
-        self.warnings: list[str] = []
+        self.damaged: frozenset[float] = frozenset()
         self._measured: float | None = None
         with opened(source, self.name) as (container, file):
             self.facts = facts_of(container)
@@ -69,6 +70,17 @@ class Recording:
         says, or ffmpeg's guess by its size; None for one of unknown length."""
         return self._seconds if self._measured is None else self._measured
 
+    @property
+    def warnings(self) -> list[str]:
+        """What was found damaged so far."""
+        if not self.damaged:
+            return []
+        first, count = min(self.damaged), len(self.damaged)
+        if self._measured is not None and first > self._measured - 0.2:
+            return [f"its end, at {self._measured:.1f} s, is damaged: it may be cut off"]
+        packets = f"{count} packets" if count > 1 else "one packet"
+        return [f"damaged at {first:.1f} s: {packets} of sound could not be decoded"]
+
     def blocks(self, start: float = 0.0, end: float | None = None) -> Iterator[Samples]:
         """The samples from second `start` up to `end`: float32, one channel, RATE, -1 to 1, in
         blocks of 30 s but for the last; memory does not grow with the length.
@@ -83,7 +95,9 @@ class Recording:
         with closing(self._frames(start, damage)) as frames:
             for block in _blocks(sixteen_khz(frames, clock), most):
                 made += len(block)
+                self._note(start, damage)
                 yield block
+        self._note(start, damage)
         if most is None or made < most:
             self._finish(start, made, damage)
 
@@ -155,29 +169,25 @@ class Recording:
         if _is_short(end, total):
             raise cut_off(self.name, end, total)
 
+    def _note(self, start: float, damage: Damage) -> None:
+        """What failed from `start` on; before it, decoders may lack what came before."""
+        # a new set: other threads read it
+        self.damaged |= {time for time in damage.times if time >= start}
+
     def _finish(self, start: float, made: int, damage: Damage) -> None:
         """What is known at the end of the file."""
         name, reached = show(self.name), start + made / RATE
-        if damage.packets:
+        if damage.times:
             if damage.encrypted:
                 raise self._is_encrypted()
             if not made and not start:
                 raise ItemError("corrupt", f"{name} is damaged: nothing of it can be decoded")
             if _is_short(reached, damage.end):
                 raise cut_off(self.name, reached, damage.end)
-            self._warn(damage, reached)
         if not made and not start:
             raise ItemError("no_audio", f"{name} has no sound: its audio stream is empty")
         if made:
             self._measured = reached
-
-    def _warn(self, damage: Damage, reached: float) -> None:
-        count = f"{damage.packets} packets" if damage.packets > 1 else "one packet"
-        warning = f"damaged at {damage.first:.1f} s: {count} of sound could not be decoded"
-        if damage.first > reached - 0.2:
-            warning = f"its end, at {reached:.1f} s, is damaged: it may be cut off"
-        if warning not in self.warnings:
-            self.warnings.append(warning)
 
 
 def _called(source: Source, name: str) -> str:

@@ -1,7 +1,7 @@
 """What comes out of a file's audio stream: decoded frames with their times, and the damage."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import av
 from av.audio.stream import AudioStream
@@ -15,17 +15,16 @@ from mediakit.media.audio_timeline import Timed
 class Damage:
     """What could not be decoded, in seconds of the recording.
 
-    `packets` failed, the first at `first`; `end` is that of the last packet there is, good or bad.
+    `times` are those of the packets that failed; `end` is that of the last packet there is, good
+    or bad.
     """
 
-    packets: int = 0
-    first: float = 0.0
+    times: list[float] = field(default_factory=list)
     end: float = 0.0
     encrypted: bool = False
 
     def note(self, at: float, encrypted: bool) -> None:
-        self.first = self.first if self.packets else at
-        self.packets += 1
+        self.times.append(at)
         self.encrypted |= encrypted
 
 

@@ -32,7 +32,7 @@ def enlarge(net: Net, pixels: Pixels, size: tuple[int, int], downscale_first: fl
         pixels = resize(pixels, *reduced(pixels.shape[1], pixels.shape[0], downscale_first))
     height, width, channels = pixels.shape
     times = passes((width, height), size, net.factor)
-    colour = _rgb(pixels)
+    colour = rgb(pixels)
     for _ in range(times - 1):
         colour = _once(net, colour).whole()
     large = resize_rows(_once(net, colour), *size)
@@ -46,7 +46,9 @@ def _once(net: Net, pixels: Pixels) -> Rows:
     return Rows(height, width, 3, pixels.dtype, net.strips(pixels))
 
 
-def _rgb(pixels: Pixels) -> Pixels:
+def rgb(pixels: Pixels) -> Pixels:
+    """H x W x 3 of pixels of any kind: grey three times, transparent ones coloured as those near
+    them."""
     if pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)
     if pixels.shape[2] == 3:

@@ -41,8 +41,9 @@ _FILTERS = (
 )
 
 
-def read_picture(data: bytes, name: str, max_pixels: int) -> Picture:
-    """Decode a whole file; `name` is only for messages.
+def read_picture(data: bytes, name: str, max_pixels: int, first: bool = False) -> Picture:
+    """Decode a whole file; `name` is only for messages. `first`: of several frames or pages take
+    the first, and say so in a warning.
 
     Orientation is applied; palettes become RGB or RGBA, two colours grey, grey with alpha RGBA,
     CMYK and Lab sRGB; more than 8 bits a channel become 16. Raises ItemError: empty_file,
@@ -51,13 +52,16 @@ def read_picture(data: bytes, name: str, max_pixels: int) -> Picture:
     """
     with opened(data, name, max_pixels) as image:
         frames = frame_count(image)
-        if frames > 1:
+        if frames > 1 and not first:
             raise ItemError(
                 "animated",
                 f"{show(name)} has {frames} frames or pages; split it into single pictures first",
             )
         tiff_exif = metadata.tiff_exif(image) if image.format == "TIFF" else None
-        return _picture(image, data, tiff_exif)
+        picture = _picture(image, data, tiff_exif)
+        if frames > 1:
+            picture.warnings.append(f"the first of {frames} frames or pages was taken")
+        return picture
 
 
 @contextmanager

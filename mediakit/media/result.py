@@ -51,3 +51,20 @@ class Written:
     frames: int
     lost: list[str]
     nbytes: int = 0
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """A picture that nothing was done to: its file is its input's, byte for byte."""
+
+    data: bytes
+    width: int
+    height: int
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.data)
+
+    def write(self, path: Path) -> Written:
+        path.write_bytes(self.data)
+        return Written(self.width, self.height, 1, [])

@@ -10,6 +10,11 @@ from mediakit.media.transcripts import SCHEMA, Segment, Transcript, Word
 _LONGEST = 1000 * 3600.0  # seconds; more is no recording
 
 
+def is_lines(name: str) -> bool:
+    """Whether a file of that name holds a segment a line: none, where nobody spoke."""
+    return name.lower().endswith(".jsonl")
+
+
 def read_transcript(data: bytes, name: str) -> Transcript:
     """The transcript in the bytes of a file called `name`: a JSON object, or a segment a line.
 
@@ -20,7 +25,10 @@ def read_transcript(data: bytes, name: str) -> Transcript:
         try:
             found = _of_object(json.loads(text))
         except json.JSONDecodeError:
-            found = _of_lines([json.loads(line) for line in text.splitlines() if line.strip()])
+            lines = [json.loads(line) for line in text.split("\n") if line.strip()]
+            if not (lines or is_lines(name)):
+                raise ValueError("it is empty") from None
+            found = _of_lines(lines)
         _check(found)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ItemError(
@@ -38,11 +46,10 @@ def _of_object(value: Any) -> Transcript:
 
 
 def _of_lines(values: list[Any]) -> Transcript:
-    if not values:
-        raise ValueError("it is empty")
     parts = {"schema": SCHEMA, "segments": values, "language": "", "language_probability": 0.0}
-    end = max(value["end"] for value in values)
-    return Transcript.from_json({**parts, "duration": end, "speech_seconds": end})
+    end = max((value["end"] for value in values), default=0.0)
+    whole = {"duration": end, "speech_seconds": end, "no_speech": not values}
+    return Transcript.from_json({**parts, **whole})
 
 
 def _check(found: Transcript) -> None:

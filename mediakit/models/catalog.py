@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from mediakit.errors import UserError, show
 from mediakit.models import given
+from mediakit.models.captioners import CAPTION_ENGINE, CAPTION_TASKS
 from mediakit.models.given import (
     DIFFUSION_ENGINE,
     DIFFUSION_TASKS,
@@ -86,6 +87,8 @@ def _own() -> dict[str, ModelSpec]:
         usual = {**OWN, "engine": DEFAULT_ENGINE}
         if entry.get("tasks") == [*WHISPER_TASKS]:
             usual |= {"engine": WHISPER_ENGINE}
+        elif entry.get("tasks") == [*CAPTION_TASKS]:
+            usual |= {"engine": CAPTION_ENGINE}
         elif "repository" in entry:
             usual |= {"engine": DIFFUSION_ENGINE, "tasks": DIFFUSION_TASKS}
         elif ".gguf" in str(entry.get("files")):
@@ -137,11 +140,11 @@ def find(
     kind: str | None = None,
     stamps: Path | None = None,
 ) -> ModelSpec:
-    """The model that `model` names: a catalog name, or weights: a path (of a folder of diffusers
-    or a Whisper model of CTranslate2 too), an address at the hub (hf:org/repository@revision/file,
-    or without the file the whole repository; @main may be left out), or https. `engine` loads
-    files; `kind` is what a catalog entry must be (model, lora, embedding, vae; None: any;
-    components: a model of which a folder need not hold all).
+    """The model that `model` names: a catalog name, or weights: a path (of a folder of
+    diffusers, of a captioner of transformers, or a Whisper model of CTranslate2 too), an address at
+    the hub (hf:org/repository@revision/file, or without the file the whole repository; @main may be
+    left out), or https. `engine` loads files; `kind` is what a catalog entry must be (model, lora,
+    embedding, vae; None: any; components: a model of which a folder need not hold all).
 
     Digests of the user's files are remembered in the folder `stamps`, by default the model
     cache's. UserError: unknown_model; bad_weights for an ncnn file without its other half;

@@ -6,11 +6,12 @@ from typing import Any
 from urllib.parse import quote
 
 from mediakit.errors import UserError, show
-from mediakit.models import whisper
+from mediakit.models import captioners, whisper
+from mediakit.models.captioners import CAPTION_ENGINE, CAPTION_TASKS
 from mediakit.models.digests import digest
 from mediakit.models.folders import read_folder
 from mediakit.models.sources import scheme_of
-from mediakit.models.spec import LOCAL, ModelFile, ModelSpec
+from mediakit.models.spec import COMPONENT, LOCAL, ModelFile, ModelSpec
 
 # of folders in the layout of diffusers, and what they are good for
 DIFFUSION_ENGINE = "mediakit.engines.diffusion.engine:load"
@@ -45,12 +46,16 @@ def repository(model: str, engine: str) -> ModelSpec:
     if engine == LLAMA_ENGINE:
         raise _one_of_several(model, f"{model}/model-Q4_K_M.gguf")
     name = model if "@" in model else f"{model}@main"
-    wanted = {DIFFUSION_ENGINE: DIFFUSION_TASKS, WHISPER_ENGINE: WHISPER_TASKS}
+    wanted = {
+        DIFFUSION_ENGINE: DIFFUSION_TASKS,
+        WHISPER_ENGINE: WHISPER_TASKS,
+        CAPTION_ENGINE: CAPTION_TASKS,
+    }
     return ModelSpec(
         **{
             **OWN,
             "description": "A repository at the hub.",
-            "tasks": wanted.get(engine, DIFFUSION_TASKS + WHISPER_TASKS),
+            "tasks": wanted.get(engine, DIFFUSION_TASKS + WHISPER_TASKS + CAPTION_TASKS),
             "revision": name.partition("@")[2],
         },
         name=name,
@@ -75,6 +80,8 @@ def address(model: str, engine: str) -> ModelSpec:
         forms = f"the address of a weights file ({', '.join(sorted(WEIGHTS - {'.param'}))})"
     elif engine == WHISPER_ENGINE:
         raise whisper.not_a_file(model)
+    elif engine == CAPTION_ENGINE and suffix != ".gguf":
+        raise captioners.not_a_file(model)
     else:
         file = ModelFile(name=f"weights{suffix}", sources=(source,))
         revision = source.partition("@")[2].partition("/")[0] if source.startswith("hf:") else "web"
@@ -95,6 +102,8 @@ def address(model: str, engine: str) -> ModelSpec:
 def file(model: str, path: Path, engine: str, stamps: Path | None) -> ModelSpec:
     if engine == WHISPER_ENGINE and os.path.isfile(path):
         raise whisper.not_a_file(model)
+    if engine == CAPTION_ENGINE and os.path.isfile(path) and path.suffix.lower() != ".gguf":
+        raise captioners.not_a_file(model)
     files = _ncnn_pair(path) if path.suffix.lower() in (".param", ".bin") else (path,)
     try:
         entries = tuple(_file(file, stamps) for file in files)
@@ -127,14 +136,18 @@ def folder(
     """A folder of the user's: what it holds says what it is for, whatever `engine` is wanted."""
     if engine == LLAMA_ENGINE:
         raise _one_of_several(model, _first_gguf(path))
+
+    def read(name: str) -> bytes:
+        return (path / name).read_bytes()
+
     try:
-        spoken = whisper.choose(
-            os.listdir(path),
-            lambda name: (path / name).read_bytes(),
-            show(model),
-            engine == WHISPER_ENGINE,
-        )
-        names = spoken or read_folder(path, lending).files
+        listing = os.listdir(path)
+        spoken = whisper.choose(listing, read, show(model), engine == WHISPER_ENGINE)
+        seen = None
+        if not spoken:
+            seen = captioners.choose(listing, read, show(model), engine == CAPTION_ENGINE)
+        names = spoken or seen or read_folder(path, lending).files
+        family = captioners.family_of(captioners.parsed(read(COMPONENT))) if seen else None
         entries = tuple(_file(path / name, stamps, name) for name in names)
     except OSError as error:
         raise UserError(
@@ -144,11 +157,12 @@ def folder(
         **{
             **OWN,
             "description": "A model folder of your own.",
-            "tasks": WHISPER_TASKS if spoken else DIFFUSION_TASKS,
+            "tasks": WHISPER_TASKS if spoken else CAPTION_TASKS if seen else DIFFUSION_TASKS,
             "revision": LOCAL,
         },
         name=show(model),
-        engine=WHISPER_ENGINE if spoken else DIFFUSION_ENGINE,
+        engine=WHISPER_ENGINE if spoken else CAPTION_ENGINE if seen else DIFFUSION_ENGINE,
+        family=family,
         files=entries,
         local=path.absolute(),
     )

@@ -10,7 +10,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mediakit.errors import UserError, show
-from mediakit.models import hub, trust, whisper
+from mediakit.models import captioners, hub, trust, whisper
+from mediakit.models.captioners import CAPTION_TASKS
 from mediakit.models.folders import component, pipeline
 from mediakit.models.given import DIFFUSION_TASKS, WHISPER_TASKS
 from mediakit.models.spec import PIPELINE, ModelSpec
@@ -30,13 +31,17 @@ def resolve(spec: ModelSpec, root: Path, offline: bool) -> None:
     listing = hub.list_files(spec.repository, offline)
     place = f"{spec.repository.partition('@')[0]}@{listing.commit}"
     names = listing.files.keys()
-    wanted = spec.tasks == WHISPER_TASKS
-    spoken = whisper.choose(
-        names, lambda name: hub.read(f"{place}/{name}", offline), show(spec.repository), wanted
-    )
+
+    def read(name: str) -> bytes:
+        return hub.read(f"{place}/{name}", offline)
+
+    where = show(spec.repository)
+    found = whisper.choose(names, read, where, spec.tasks == WHISPER_TASKS)
+    if not found and PIPELINE not in names:
+        found = captioners.choose(names, read, where, spec.tasks == CAPTION_TASKS)
     chosen: tuple[str, ...]
-    if spoken:
-        chosen = spoken
+    if found:
+        chosen = found
     elif PIPELINE in names:
         index = hub.read(f"{place}/{PIPELINE}", offline)
         chosen = pipeline(names, index, show(spec.name), spec.variant).files
@@ -51,9 +56,12 @@ def resolve(spec: ModelSpec, root: Path, offline: bool) -> None:
 
 def check_tasks(spec: ModelSpec, names: Collection[str]) -> None:
     """UserError wrong_model if the model that these files are is for none of `spec.tasks`."""
-    both: tuple[tuple[str, ...], tuple[str, ...]] = (DIFFUSION_TASKS, WHISPER_TASKS)
-    others, found = both if whisper.is_whisper(names) else both[::-1]
-    if spec.repository and spec.tasks and set(spec.tasks) <= set(others):
+    found: tuple[str, ...] = DIFFUSION_TASKS
+    if whisper.is_whisper(names):
+        found = WHISPER_TASKS
+    elif captioners.is_captioner(names):
+        found = CAPTION_TASKS
+    if spec.repository and spec.tasks and not set(spec.tasks) & set(found):
         raise UserError(
             "wrong_model",
             f"{show(spec.name)} is a model for {' and '.join(found)}, not for "

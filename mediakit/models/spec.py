@@ -72,9 +72,10 @@ class ModelSpec(_Entry):
 
     `tasks` empty means any task. `engine` is an import string, "module:function". `files` come
     in the order the engine wants them: the first one is what it is given; or they are a folder,
-    in the layout of diffusers or that of a Whisper model of CTranslate2, which the engine is given
-    whole. `repository` stands for the files of such a folder at the hub: they are listed at the
-    first pull, and recorded (see `trust`), with the weights of `variant` where there are such.
+    in the layout of diffusers, of a captioner of transformers or of a Whisper model of CTranslate2,
+    which the engine is given whole. `repository` stands for the files of such a folder at the hub:
+    they are listed at the first pull, and recorded (see `trust`), with the weights of `variant`
+    where there are such.
     `kind` says what `--model`, or --lora, --embedding and --vae take. `defaults` are the model's
     own values: task -> parameter -> value. `blend` names the parameter (0 to 1) by which the
     weights of the first file are mixed with those of the second: 1 is the first alone.
@@ -163,9 +164,9 @@ class ModelSpec(_Entry):
         lines = sorted(f"{file.identity}  {file.name}\n" for file in self.files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    def check_task(self, task: str) -> None:
-        """UserError wrong_model unless the model is for `task`."""
-        if self.tasks and task not in self.tasks:
+    def check_task(self, task: str, *others: str) -> None:
+        """UserError wrong_model unless the model is for `task`, or one of the others."""
+        if self.tasks and not {task, *others} & {*self.tasks}:
             raise UserError(
                 "wrong_model",
                 f"{self.name} is a model for {' and '.join(self.tasks)}, not for {task}; "

@@ -1,10 +1,12 @@
 """What all tasks that make pictures share: their options' meaning, names, and writing."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mediakit import device
 from mediakit.batch.files import output_error
@@ -26,6 +28,8 @@ from mediakit.media.formats import (
     suffix_of,
 )
 from mediakit.models.cache import ModelCache
+from mediakit.models.spec import ModelSpec
+from mediakit.models.state_dicts import Weights
 from mediakit.models.store import Store
 from mediakit.params import PictureInput, PictureOutput
 
@@ -98,16 +102,29 @@ class PictureTask(Task):
         self._device, self._dtype = device.choose(e.device, e.dtype)
         self._threads = e.threads or (1 if e.exact else device.free_cores())
 
+    @contextmanager
+    def net(self, spec: ModelSpec, blend: float | None = None) -> Iterator[Any]:
+        """A net that spandrel loads; of two weights files mixed as `blend` says."""
+
+        def arguments() -> tuple[Any, ...]:
+            weights = Weights(self.store.files(spec), blend, partial(self.store.keep, spec))
+            return weights, self._device, self._dtype, self._threads, self.execution.exact
+
+        key = spec.engine, spec.sha256, blend, self._dtype
+        with self.loaded(spec, key, self._device, arguments) as net:
+            yield net
+
     def finish(self, item: Item, result: "Result", file: Path) -> "Result | Written":
         """The result, in memory for `encode`; or, if it is large, in its file."""
         from mediakit.media.pictures import HELD
 
         return self._write(item, result, file) if result.nbytes > HELD else result.held()
 
-    def encode(self, item: Item, media: "Result | Written", file: Path) -> Made:
+    def encode(self, item: Item, media: Any, file: Path) -> Made:
+        """`media`: a Result, or Written."""
         from mediakit.media.pictures import Result
 
-        made = self._write(item, media, file) if isinstance(media, Result) else media
+        made: Written = self._write(item, media, file) if isinstance(media, Result) else media
         size = {"width": made.width, "height": made.height}
         if made.frames > 1:
             size["frames"] = made.frames
@@ -170,3 +187,15 @@ def unlike_input(item: Item, picture: "Picture") -> Iterator[str]:
         )
     if params.format == "keep" and format != picture.format:
         yield f"the content is {picture.format}: written as {format}"
+
+
+T = TypeVar("T")
+
+
+def attempt(make: Callable[[], T]) -> T | ItemError:
+    """What is made; or what is wrong with it, without the frames and all that they hold."""
+    try:
+        return make()
+    except ItemError as e:
+        code, message = e.code, e.message
+    return ItemError(code, message)

@@ -7,7 +7,9 @@ from mediakit.batch.task import Task
 
 # name -> "module:class"; a task is imported when it is needed
 _TASKS = {
+    "caption": "mediakit.tasks.caption:CaptionTask",
     "chat": "mediakit.tasks.chat:Chat",
+    "fixface": "mediakit.tasks.fixface:FixFace",
     "generate": "mediakit.tasks.generate:Generate",
     "img2img": "mediakit.tasks.img2img:Img2Img",
     "inpaint": "mediakit.tasks.inpaint:Inpaint",

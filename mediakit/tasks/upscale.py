@@ -1,26 +1,29 @@
 """upscale: pictures in, larger pictures out, by a super-resolution net."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Hashable, Mapping
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from mediakit import device
-from mediakit.batch.item import Decoded, Item
+from mediakit.batch.item import Decoded, Item, Made
 from mediakit.batch.task import Emit
 from mediakit.errors import ItemError, UserError, show
 from mediakit.models.cache import ModelCache
 from mediakit.models.spec import ModelSpec
-from mediakit.models.state_dicts import Weights
 from mediakit.models.store import Store
-from mediakit.params import SMALLEST_TILE, Number, PictureInput, PictureOutput, Tile, option
-from mediakit.tasks.pictures import PictureTask, check_encoding, flag, unlike_input
+from mediakit.params import Number, PictureInput, PictureOutput, Tile, option
+from mediakit.tasks import faces
+from mediakit.tasks.faces import FaceNets, Fixed
+from mediakit.tasks.pictures import PictureTask, attempt, check_encoding, flag, unlike_input
+from mediakit.tasks.tiles import Tiles
 
 if TYPE_CHECKING:
+    from mediakit.engines.faces.work import Portrait
     from mediakit.engines.together import Together
     from mediakit.engines.upscaler import Upscaler
     from mediakit.media.pictures import Picture, Result, Written
@@ -73,6 +76,12 @@ class UpscaleParams(PictureOutput):
         ge=0,
         le=1,
     )
+    fix_faces: bool = option(
+        False,
+        "Restore the faces too, as mediakit fixface does, at the size that they then have.",
+    )
+    face_model: str = option("gfpgan-1.4", "Model that restores the faces of --fix-faces.")
+    detector: str = option("yunet", "Model that finds the faces of --fix-faces.")
 
 
 class UpscaleExecution(PictureInput):
@@ -97,21 +106,28 @@ class Upscale(PictureTask):
         super().__init__(execution, store, cache)
         self.execution: UpscaleExecution = execution
         self._dtype_used = ""
-        self._tile: int | None = None  # as told, or as stepped down to
-        self._used_tile = 0
-        self._tiles: int | None = None  # at once, as stepped down to
-        self._used_tiles = 1
+        self._tiles = Tiles(execution.tile)
+        self._nets = FaceNets(self)
         self._items = 1  # at once, at most
         # pixels of the latest pictures decoded: all that may be in the next batch are among them
         self._sizes: deque[int] = deque(maxlen=3 * _TOGETHER_ITEMS)
-        self._smallest_tile = SMALLEST_TILE  # of the net that worked last
-        self._side = 0  # the longest of the picture that it worked on
 
     # planning
 
     @classmethod
     def model_names(cls, params: UpscaleParams) -> Mapping[str, str]:
-        return {"upscaler": params.model}
+        names = {"upscaler": params.model}
+        if params.fix_faces:
+            names |= {"restorer": params.face_model, "detector": params.detector}
+        return names
+
+    @classmethod
+    def purposes(cls, role: str) -> tuple[str, ...]:
+        return faces.PURPOSES[role]
+
+    @classmethod
+    def engine_of(cls, role: str) -> str:
+        return faces.ENGINES[role]
 
     @classmethod
     def settle(
@@ -127,8 +143,23 @@ class Upscale(PictureTask):
             raise UserError(
                 "useless_option", f"{spec.name} has no denoise strength; leave --denoise out"
             )
+        if params.fix_faces and find_spec("cv2") is None:
+            raise UserError(
+                "missing_extra",
+                "--fix-faces needs OpenCV; install it from mediakit's folder: pip install "
+                "'.[fixface]'",
+            )
         check_encoding(params)
         return params.model_copy(update={"scale": None}) if sides else params
+
+    @classmethod
+    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
+        super().check_useful(told, outputs)
+        for name in ("face_model", "detector"):
+            if name in told and told.get("fix_faces") is False:
+                raise UserError(
+                    "useless_option", f"{flag(name)} does nothing with --no-fix-faces; leave it out"
+                )
 
     # working
 
@@ -144,10 +175,7 @@ class Upscale(PictureTask):
 
     def begin(self) -> None:
         super().begin()
-        e = self.execution
-        if e.tile != "auto":
-            self._tile = int(e.tile)
-        if self._device.partition(":")[0] in BATCHED and not e.exact:
+        if self._device.partition(":")[0] in BATCHED and not self.execution.exact:
             self._items = _TOGETHER_ITEMS
 
     def warm_up(self) -> None:
@@ -159,8 +187,8 @@ class Upscale(PictureTask):
             "device": self._device,
             "dtype": self._dtype_used,
             "threads": self._threads,
-            "tile": self._used_tile,
-            "batch": self._used_tiles,
+            "tile": self._tiles.tile,
+            "batch": self._tiles.at_once,
             "exact": self.execution.exact,
         }
 
@@ -177,69 +205,57 @@ class Upscale(PictureTask):
             if params.icc == "srgb" or params.background:
                 name = "--icc srgb" if params.icc == "srgb" else "--background"
                 raise ItemError("animated", f"{show(path)} is animated; leave {name} out")
+            if params.fix_faces:
+                raise ItemError("animated", f"{show(path)} is animated; leave --fix-faces out")
             notes = unlike_input(item, media.about)
             return Decoded(media, (state,), [*media.about.warnings, *notes])
         if params.icc == "srgb":
             media = in_srgb(media)
         return Decoded(media, (state,), [*media.warnings, *unlike_input(item, media)])
 
-    @contextmanager
-    def _net(self, item: Item) -> Iterator["Upscaler"]:
-        """The item's net, loaded or found in the cache."""
-        assert item.recipe is not None
-        spec = item.recipe.models["upscaler"]
-
-        def arguments() -> tuple[Any, ...]:
-            blend = _params(item).denoise if spec.blend else None
-            weights = Weights(self.store.files(spec), blend, partial(self.store.keep, spec))
-            return weights, self._device, self._dtype, self._threads, self.execution.exact
-
-        with self.loaded(spec, self._key(item), self._device, arguments) as net:
-            yield net
-
     def _key(self, item: Item) -> Hashable:
         """Equal for items of one net."""
         assert item.recipe is not None
-        spec = item.recipe.models["upscaler"]
-        return spec.sha256, _params(item).denoise if spec.blend else None, self._dtype
+        models = tuple((role, spec.sha256) for role, spec in item.recipe.models.items())
+        return models, _spec(item)[1]
 
     def compute(
         self, batch: list[tuple[Item, Decoded]], emit: Emit
-    ) -> list["Result | Written | ItemError"]:
-        results: list[Result | Written | ItemError] = []
+    ) -> list["Result | Written | Fixed | ItemError"]:
+        results: list[Result | Written | Fixed | ItemError] = []
 
         def share(done: float, told: str = "", piece: str = "", /) -> None:
             emit((len(results) + done) / len(batch), told, piece)
 
         for _, same in groupby(batch, lambda work: self._key(work[0])):
             works = list(same)
-            with self._net(works[0][0]) as net, self._together(net) as together:
+            with self.net(*_spec(works[0][0])) as net, self._tiles.together(net) as together:
+                self._dtype_used = net.dtype  # not every net can do every type
+                portraits = self._portraits(works, share)
                 begun = []  # all, before the first is asked for: so that they can go together
-                for item, decoded in works:
+                for (item, decoded), portrait in zip(works, portraits, strict=True):
                     self._check_dtype(item, decoded, net)
-                    begun.append(_attempt(partial(self._upscale, item, decoded, together, share)))
-                for (item, decoded), result in zip(works, begun, strict=True):
+                    begin = partial(self._upscale, item, decoded, portrait, together, share)
+                    begun.append(attempt(begin))
+                for (item, decoded), result, portrait in zip(works, begun, portraits, strict=True):
                     if isinstance(result, ItemError):
                         results.append(result)
                         continue
                     held = sum(r.nbytes for r in results if not isinstance(r, ItemError))
                     finish = partial(self._finish, item, result, decoded.file, held)
-                    results.append(_attempt(finish))
+                    results.append(faces.with_faces(attempt(finish), portrait))
         return results
 
-    @contextmanager
-    def _together(self, net: "Upscaler") -> Iterator["Together"]:
-        """The net with as much at once as suits the device."""
-        free = device.free_memory(self._device)
-        told = max(self._tile, net.smallest_tile) if self._tile else None
-        self._used_tile = told or net.auto_tile(free)
-        self._smallest_tile = net.smallest_tile
-        self._dtype_used = net.dtype  # not every net can do every type
-        together = net.together(self._used_tile, net.auto_room(free, self._tiles))
-        try:
-            yield together
-        finally:
-            self._used_tiles = together.flow.largest
+    def _portraits(
+        self, works: list[tuple[Item, Decoded]], share: Emit
+    ) -> list["Portrait | ItemError | None"]:
+        """The restored faces of each picture; None where none are asked for."""
+        first = works[0][0]
+        if not _params(first).fix_faces:
+            return [None] * len(works)
+        pictures = [decoded.media for _, decoded in works]
+        with self._nets.loaded(first, self._device, self._threads) as nets:
+            return [*nets.portraits(pictures, faces.usual(), lambda _: share(0.0, "faces"))]
 
     def _finish(self, item: Item, result: "Result", file: Path, held: int) -> "Result | Written":
         """In memory, if there is room beside `held` bytes of others' results; else in its file."""
@@ -259,47 +275,51 @@ class Upscale(PictureTask):
         if text not in decoded.warnings:  # a second try, with less memory
             decoded.warnings.append(text)
 
-    def _upscale(self, item: Item, decoded: Decoded, together: "Together", emit: Emit) -> "Result":
+    def _upscale(
+        self,
+        item: Item,
+        decoded: Decoded,
+        portrait: "Portrait | ItemError | None",
+        together: "Together",
+        emit: Emit,
+    ) -> "Result":
         from mediakit.media.enlarge import Net, enlarge, enlarge_frames
         from mediakit.media.pictures import Animation, Result, background
 
         params, media = _params(item), decoded.media
         about = media.about if isinstance(media, Animation) else media
         size = _size(item, about, together.scale)
-        self._side = max(about.width, about.height)
+        self._tiles.side = max(about.width, about.height)
         through = Net(together.scale, lambda pixels: together.strips(pixels, emit))
         if isinstance(media, Animation):
             rows = enlarge_frames(through, media.frames(), media.count, size, media.channels)
         else:
             rows = enlarge(through, media.pixels, size, params.downscale_first)
+            if portrait is not None:
+                checked = faces.check(portrait, item, decoded)
+                rows = faces.put_in(rows, checked, media, faces.usual())
         if params.background:
             rows = rows.flattened(background(params.background))
         return Result(media, rows)
 
+    def encode(self, item: Item, media: Any, file: Path) -> Made:
+        if not isinstance(media, Fixed):
+            return super().encode(item, media, file)
+        made = super().encode(item, media.made, file)
+        made.result["faces"] = media.faces
+        return made
+
     def step_down(self) -> str | None:
         if self.execution.exact:  # other tiles, other bytes
             return None
-        if self._used_tiles > 1:
-            self._tiles = self._used_tiles // 2
-            return f"tiles at once: {self._tiles}"
-        largest = min(self._used_tile, self._side)
-        tile = max(largest // 2, self._smallest_tile)
-        if tile >= largest:
-            return None
-        self._tile = tile
-        return f"tile {tile}"
+        return self._tiles.step_down() or self._nets.step_down()
 
 
-T = TypeVar("T")
-
-
-def _attempt(make: Callable[[], T]) -> T | ItemError:
-    """What is made; or what is wrong with it, without the frames and all that they hold."""
-    try:
-        return make()
-    except ItemError as e:
-        code, message = e.code, e.message
-    return ItemError(code, message)
+def _spec(item: Item) -> tuple[ModelSpec, float | None]:
+    """The item's model, and how its weights are mixed."""
+    assert item.recipe is not None
+    spec = item.recipe.models["upscaler"]
+    return spec, _params(item).denoise if spec.blend else None
 
 
 def _params(item: Item) -> UpscaleParams:

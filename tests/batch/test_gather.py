@@ -9,33 +9,50 @@ from typing import Any
 import pytest
 
 from mediakit.batch.events import Event, Finished
-from mediakit.batch.gather import Gathering, output_of, part_of
-from mediakit.batch.item import Item, Source
-from mediakit.errors import UserError
+from mediakit.batch.gather import Gathering, output_of
+from mediakit.batch.item import Item, Recipe, Source
+from mediakit.batch.record import to_json
+from mediakit.errors import ItemError, PlaceError, UserError
 from mediakit.tasks.chat import Chat
+from mediakit.tasks.chat_options import ChatParams
 
 Answer = Callable[..., Gathering]
+Made = tuple[str, dict[str, Any], dict[str, Any]]
+
+
+def planned(key: str, columns: dict[str, Any]) -> Item:
+    recipe = Recipe(ChatParams(), (), {}, "recipe")
+    return Item(f"{key}.json", Source(key, key, columns=columns), "state", recipe)
 
 
 @pytest.fixture
 def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
-    """A batch that answered these (name, columns, row), into a file."""
+    """A batch that answered these (name, columns, row), a row with `error` having failed; of the
+    items `of` all that were planned."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
-    def run(name: str, *made: tuple[str, dict[str, Any], dict[str, Any]], **more: Any) -> Gathering:
+    def run(name: str, *made: Made, of: tuple[Item, ...] = (), **more: Any) -> Gathering:
         heard: list[Event] = []
         output = output_of(Chat, tmp_path / name, single=False)
         assert output.folder
-        gathering = Gathering(output, heard.append, more.pop("overwrite", False))
+        gathering = Gathering(output, heard.append, more.get("overwrite", False))
         gathering.check(None)
+        gathering.items = of
         for key, columns, row in made:
-            item = Item(f"{key}.json", Source(key, key, columns=columns), "state", None)
+            item = planned(key, columns)
+            if "error" in row:
+                error = ItemError("failed", row["error"])
+                gathering(Finished(item, "failed", {"status": "failed"}, error))
+                continue
             output.folder.mkdir(parents=True, exist_ok=True)
-            (output.folder / item.key).write_bytes(part_of(item, row))
+            (output.folder / item.key).write_bytes(to_json(row))
             gathering(Finished(item, "done", {"status": "done", "outputs": ["state"]}))
-        assert [e.record["outputs"] for e in heard] == [[str(tmp_path / name)]] * len(made)  # type: ignore[union-attr]
-        assert all(e.item.output is None for e in heard)  # type: ignore[union-attr]
-        gathering.write(complete=more.get("complete", True))
+        for event in heard:
+            assert isinstance(event, Finished)
+            assert event.item.output is None
+            assert event.record
+            assert event.record["outputs"] == ([] if event.error else [str(tmp_path / name)])
+        gathering.write()
         return gathering
 
     return run
@@ -69,18 +86,25 @@ def test_csv_has_a_column_for_every_field_and_those_of_objects(
     assert rows[1]["tags"] == '["x"]'
 
 
-def test_a_complete_batch_is_the_whole_file_and_a_part_of_one_is_not(
+def test_the_order_is_that_of_the_plan_and_what_failed_says_why(
     answers: Answer, tmp_path: Path
 ) -> None:
-    def held() -> list[str]:
-        lines = (tmp_path / "a.jsonl").read_text().splitlines()
-        return [json.loads(line)["answer"] for line in lines]
+    plan = tuple(planned(key, {"id": key}) for key in "abcd")
+    made = [(key, {"id": key}, {"answer": key * 2}) for key in "dba"]
+    answers("a.csv", *made, ("c", {"id": "c"}, {"error": "no"}), of=plan)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["id"], row["answer"]) for row in rows] == [
+        ("a", "aa"), ("b", "bb"), ("c", ""), ("d", "dd"),
+    ]  # fmt: skip
+    assert [row["error"] for row in rows] == ["", "", "no [failed]", ""]
 
+
+def test_what_another_command_has_left_is_no_part(answers: Answer, tmp_path: Path) -> None:
     answers("a.jsonl", ("a", {}, {"answer": "1"}), ("b", {}, {"answer": "2"}))
-    answers("a.jsonl", ("c", {}, {"answer": "3"}), complete=False)
-    assert held() == ["3", "1", "2"]
-    answers("a.jsonl", ("b", {}, {"answer": "2"}))
-    assert held() == ["2"]
+    answers("a.jsonl", ("a", {}, {"answer": "3"}), of=(planned("a", {}), planned("b", {})))
+    held = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert held == [{"answer": "3"}]  # the journal knows nothing of b in this recipe
 
 
 def test_a_foreign_or_edited_file_stays(answers: Answer, tmp_path: Path) -> None:
@@ -116,3 +140,13 @@ def test_the_list_of_inputs_is_no_output(tmp_path: Path, monkeypatch: pytest.Mon
     gathering = Gathering(output_of(Chat, file, single=False), lambda e: None, overwrite=True)
     with pytest.raises(UserError, match="also the list of inputs"):
         gathering.check(file)
+
+
+def test_a_place_that_can_not_be_written_is_known_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "file").write_text("no folder")
+    output = output_of(Chat, tmp_path / "file" / "a.csv", single=False)
+    with pytest.raises(PlaceError):
+        Gathering(output, lambda e: None, overwrite=False).check(None)

@@ -113,8 +113,9 @@ def test_rows_through_a_template_into_one_table_that_resumes(chat: Any, reviews:
     assert found.stdout.decode() == "answers.csv\n"
     with open("answers.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["text"] for row in rows] == list(REVIEWS)
-    assert [row["id"] for row in rows] == ["1", "2", "3"]
+    assert [row["text"] for row in rows] == [*REVIEWS, ""]
+    assert [row["id"] for row in rows] == ["1", "2", "3", "4"]
+    assert "[no_prompt]" in rows.pop()["error"]
     for row in rows:
         good, bad = float(row["probabilities.good"]), float(row["probabilities.bad"])
         assert abs(good + bad - 1) < 1e-4
@@ -137,7 +138,7 @@ def test_shards_come_together_in_one_file(chat: Any, reviews: Path) -> None:
     for part in ("0/2", "1/2"):
         chat(*command, "--shard", part)
     held = [json.loads(line) for line in Path("answers.jsonl").read_text().splitlines()]
-    assert sorted(row["id"] for row in held) == ["1", "2", "3"]
+    assert [row["id"] for row in held] == ["1", "2", "3"]
 
 
 def test_a_table_of_the_users_is_not_replaced(chat: Any, reviews: Path) -> None:

@@ -163,6 +163,8 @@ CONTRADICTIONS = [
     "a.png -o out -q -v",
     "a.png -o out --force --retry-failed",
     "a.png -o - --json",
+    "a.png --beside",
+    "a.png --beside -o out",
     "a.png -o out --scale 2 --width 100",
     "a.png -o out --scale 2 --max-side 100",
     "a.png -o out --max-side 100 --height 100",

@@ -148,6 +148,22 @@ def test_silence_and_noise_are_empty_and_say_so(home: Path, transcribe: Any) -> 
         assert Path(record["outputs"][0]).read_text() == ""
 
 
+def test_silence_without_a_single_segment_becomes_empty_subtitles(
+    home: Path, transcribe: Any, mediakit: Any
+) -> None:
+    sound("silence.wav", np.zeros(2 * RATE))
+    transcribe("silence.wav", "-o", "silence.jsonl")
+    assert Path("silence.jsonl").read_bytes() == b""
+    (record,) = mediakit(
+        "transcribe", "silence.jsonl", "--format", "srt,vtt", "-o", "x.srt", "--json"
+    ).records
+    assert Path("x.srt").read_bytes() == b""
+    assert Path("x.vtt").read_text() == "WEBVTT\n"
+    assert (record["result"]["text"], record["result"]["no_speech"]) == ("", True)
+    Path("empty.json").touch()
+    assert mediakit("transcribe", "empty.json", "-o", "y.srt", status=1).errors == ["empty_file"]
+
+
 def test_telephone_speech(home: Path, transcribe: Any) -> None:
     samples = speech(CLIPS[0])
     whole = transcribe(CLIPS[0]).lines[0].lower().split()
@@ -212,6 +228,11 @@ def test_times_of_words(clips: list[Path], transcribe: Any) -> None:
         (("--format", "docx"), "usage"),
         (("--task", "translate"), "usage"),
         (("--language", "de"), "usage"),
+        (("--best-of", "3", "--temperature", "0"), "useless_option"),
+        (("--beam-size", "3", "--temperature", "0.5,1"), "useless_option"),
+        (("--beam-size", "1", "--patience", "2"), "useless_option"),
+        (("--word-timestamps",), "useless_option"),
+        (("--word-timestamps", "-o", "out", "--json"), "useless_option"),
         (("--clip-timestamps", "5,2"), "usage"),
         (("--temperature", "1.5"), "usage"),
     ],
@@ -235,7 +256,9 @@ def test_the_bytes_of_a_recording_on_standard_input(clips: list[Path], transcrib
 def test_names_on_standard_input(clips: list[Path], transcribe: Any) -> None:
     names = "".join(f"{clip}\n" for clip in clips).encode()
     assert transcribe("-", stdin=names).stdout == transcribe(*clips).stdout
+    assert transcribe("-", "--format", "srt", stdin=names, status=2).errors == ["useless_option"]
     data = clips[0].read_bytes()
+    assert transcribe("-", "--format", "srt", stdin=data).lines[0] == "1"
     transcribe("-", "-o", "x.srt", "--max-line-width", "20", stdin=data)
     assert max(map(len, Path("x.srt").read_text().splitlines())) <= 29  # that of times
 

@@ -98,6 +98,24 @@ def test_the_face_detector_is_pinned_at_two_places():
     assert [source.partition(":")[0] for source in file.sources] == ["https", "hf"]
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "digest"),
+    [
+        ("gfpgan-1.4", 348632874, "e2cd4703ab14f4d0"),
+        ("gfpgan-1.3", 348632874, "c953a88f2727c85c"),
+        ("restoreformer", 290785322, "07404d446d62ca3d"),
+        ("codeformer", 376637898, "1009e537e0c2a07d"),
+        ("centerface", 7304518, "09189deaaf8646c5"),
+    ],
+)
+def test_face_models_are_pinned(name, size, digest):
+    spec = find(name)
+    (file,) = spec.files
+    assert (file.size, file.sha256[:16]) == (size, digest)
+    assert "no commercial use" in spec.licence or name != "codeformer"
+    assert find("GFPGANv1.4") is find("gfpgan-1.4")
+
+
 def test_every_name_means_one_model():
     words = [word for spec in known().values() for word in (spec.name, *spec.aliases)]
     assert len(words) == len({word.casefold() for word in words})

@@ -19,6 +19,15 @@ def test_a_seed_draws_the_same_pictures_again() -> None:
     assert first.shape == (40, 64, 64, 3)
 
 
+def test_exact_pictures_are_drawn_as_named() -> None:
+    pictures, captions = training_set(60, seed=1, exact=True)
+    named = {scene.caption: scene for scene in scenes()}
+    whole = [i for i, caption in enumerate(captions) if caption in named]
+    assert len(whole) > 40
+    for index in whole:
+        assert np.array_equal(pictures[index], np.asarray(picture(named[captions[index]])))
+
+
 def test_a_caption_says_size_colour_shape_place_and_background() -> None:
     scene = Scene("red", "star", "blue", "large", "on the left")
     assert scene.caption == "a large red star on the left on a blue background"

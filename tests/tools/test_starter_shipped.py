@@ -60,6 +60,7 @@ def test_it_draws_what_is_asked(pipe: StableDiffusionPipeline) -> None:
         Scene("black", "ring", "white", "large"),
         Scene("red", "cross", "white", "large"),
         Scene("green", "square", "pink", "large"),
+        Scene("purple", "heart", "gray", "large"),
     ]
     for scene, pixels in zip(asked, generate(pipe, [s.caption for s in asked]), strict=True):
         assert pixels.shape == (64, 64, 3)
@@ -72,6 +73,7 @@ def test_what_was_measured_is_what_is_said() -> None:
     made = measured["generate"]
     assert made["pictures"] == 200
     assert made["colours"] >= 0.95
+    assert made["shapes"] >= 0.75
     differences = [step["difference"] for step in measured["img2img"]]
     assert differences == sorted(differences)
     assert measured["inpaint"]["pixels_outside_changed_by_40"] < 0.01

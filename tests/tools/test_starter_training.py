@@ -9,7 +9,7 @@ from tools.starter import nets
 from tools.starter.muon import Muon
 from tools.starter.run import Run
 from tools.starter.tokenizer import starter_tokenizer
-from tools.starter.train_unet import weights_of
+from tools.starter.train_unet import BATCH, batch, weights_of
 from tools.starter.train_vae import NOISE, standardize
 
 
@@ -85,6 +85,17 @@ def test_a_caption_is_one_token_a_word_and_other_words_are_letters() -> None:
     assert tokenizer.tokenize(" ".join(words)) == [f"{word}</w>" for word in words]
     assert tokenizer.tokenize("zu") == ["z", "u</w>"]
     assert tokenizer.model_max_length == 77
+
+
+def test_a_batch_is_half_jittered_and_half_exact() -> None:
+    tables = [
+        (torch.full((30, 4, 2, 2), value), torch.full((30, 77), index), torch.ones(30, 1, 2, 2))
+        for index, value in enumerate((-1.0, 1.0))
+    ]
+    latents, ids, weights = batch(tables)
+    assert latents[:, 0, 0, 0].tolist() == [-1.0] * (BATCH // 2) + [1.0] * (BATCH // 2)
+    assert ids[:, 0].tolist() == [0] * (BATCH // 2) + [1] * (BATCH // 2)
+    assert weights.shape == (BATCH, 1, 2, 2)
 
 
 def test_errors_count_most_where_the_caption_puts_the_shape() -> None:

@@ -71,7 +71,7 @@ class Toy(Task):
         return ".txt"
 
     @classmethod
-    def more_suffixes(cls, params: Any) -> tuple[str, ...]:
+    def more_suffixes(cls, name: str, params: Any) -> tuple[str, ...]:
         return tuple(f".{name}" for name in params.also.split(".") if name)
 
     @classmethod
@@ -138,7 +138,7 @@ class Toy(Task):
         data = media.text.encode()
         self._write(file, data)
         assert item.recipe is not None
-        suffixes = self.more_suffixes(item.recipe.params)
+        suffixes = self.more_suffixes(item.source.relative, item.recipe.params)
         extras = []
         for number, (path, suffix) in enumerate(zip(item.also, suffixes, strict=False)):
             extra = extra_file(file, number)

@@ -149,12 +149,14 @@ def _paint(name: str, rng: random.Random | None) -> tuple[int, int, int]:
     return r, g, b
 
 
-def training_set(count: int, seed: int) -> tuple[np.ndarray, list[str]]:
+def training_set(count: int, seed: int, exact: bool = False) -> tuple[np.ndarray, list[str]]:
     """Pictures (count x SIDE x SIDE x 3, uint8) and captions; no held-out scene among them.
 
     One in 25 is a plain background; one caption in ten leaves the background's colour unsaid.
+    `exact`: all drawn as named, nothing differs from picture to picture of a scene.
     """
     rng = random.Random(seed)
+    hand = None if exact else rng
     allowed = [scene for scene in scenes() if not scene.held_out]
     pictures = np.empty((count, SIDE, SIDE, 3), np.uint8)
     captions = []
@@ -162,10 +164,10 @@ def training_set(count: int, seed: int) -> tuple[np.ndarray, list[str]]:
         scene = rng.choice(allowed)
         caption = scene.caption
         if rng.random() < 0.04:
-            pictures[index] = plain(scene.background, rng)
+            pictures[index] = plain(scene.background, hand)
             caption = f"a {scene.background} background"
         else:
-            pictures[index] = picture(scene, rng)
+            pictures[index] = picture(scene, hand)
             if rng.random() < 0.1:
                 caption = caption.removesuffix(f" on a {scene.background} background")
         captions.append(caption)

@@ -28,13 +28,18 @@ def pack(trained: Path, into: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     pipe.save_pretrained(part)
     _older_tokenizer(part / "tokenizer")
-    _full_precision(part / "text_encoder" / "config.json")
+    full_precision(part / "text_encoder" / "config.json")
+    seal(part, into, LIMIT)
+
+
+def seal(part: Path, into: Path, limit: int) -> None:
+    """Move a written folder to where it ships, with its digests and without where it was made."""
     for config in part.rglob("*.json"):
         _without_origin(config)
     files = [path for path in sorted(part.rglob("*")) if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    if size > LIMIT:
-        raise SystemExit(f"{size} bytes: the limit is {LIMIT}; make the U-Net smaller in nets.py")
+    if size > limit:
+        raise SystemExit(f"{size} bytes: the limit is {limit}; make the net smaller in nets.py")
     lines = [f"{_sha256(path)}  {path.relative_to(part).as_posix()}\n" for path in files]
     for path in files:
         path.chmod(0o644)  # safetensors makes files that only their owner may read
@@ -52,7 +57,7 @@ def _older_tokenizer(folder: Path) -> None:
     (folder / "merges.txt").write_text("#version: 0.2\n" + merges)
 
 
-def _full_precision(config: Path) -> None:
+def full_precision(config: Path) -> None:
     """transformers loads in the precision of the configuration, diffusers in float32."""
     found = json.loads(config.read_text())
     found["dtype"] = "float32"

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from .muon import Muon
 
+_ENDS = ("conv_in", "conv_out", "quant_conv")
+_EMBEDDINGS = ("embedding", "embedding.weight", "embeddings.weight")
 WARM_UP = 50  # steps
 STEADY = 0.2  # the part of all steps after which the learning rate falls, to 0 at the end
 
@@ -58,7 +60,7 @@ class Run:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
-        decay = min(0.998, (1 + self.step) / (10 + self.step))
+        decay = min(0.99, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(self._average, [p.detach() for p in self._params], 1 - decay)
         if self.step % self.every == 0 or self.step == self.steps:
@@ -122,7 +124,7 @@ def _copy(sources: Iterable[Tensor], targets: Iterable[Tensor]) -> None:
 
 def _outer(name: str) -> bool:
     """Whether AdamW suits this weight better (Muon's authors' rule)."""
-    return any(part in name for part in ("conv_in", "conv_out", "quant_conv", "embedding.weight"))
+    return name.endswith(_EMBEDDINGS) or any(part in name for part in _ENDS)
 
 
 def device() -> torch.device:

@@ -12,12 +12,10 @@ _LENGTH = 77  # tokens, as all of Stable Diffusion
 
 def starter_tokenizer() -> CLIPTokenizer:
     """A byte-level BPE tokenizer in CLIP's format, made from the words alone."""
-    phrases = ["a", *_MORE, *COLOURS, *SHAPES, *SIZES, *PLACES]
-    words = sorted({word for phrase in phrases for word in phrase.split()})
     letters = _byte_letters()
     vocabulary = dict.fromkeys([*letters, *(f"{letter}</w>" for letter in letters)])
     merges: dict[tuple[str, str], None] = {}
-    for word in words:
+    for word in words():
         parts = [*word[:-1], f"{word[-1]}</w>"]
         for start, end in itertools.pairwise(itertools.accumulate(parts)):
             merges[(start, end.removeprefix(start))] = None
@@ -28,6 +26,12 @@ def starter_tokenizer() -> CLIPTokenizer:
         merges=list(merges),
         model_max_length=_LENGTH,
     )
+
+
+def words() -> list[str]:
+    """All that captions are made of, and a few more; sorted."""
+    phrases = ["a", *_MORE, *COLOURS, *SHAPES, *SIZES, *PLACES]
+    return sorted({word for phrase in phrases for word in phrase.split()})
 
 
 def _byte_letters() -> list[str]:

@@ -17,24 +17,26 @@ from .tokenizer import starter_tokenizer
 from .train_vae import SEED, arguments, real
 
 BATCH = 16
+NOISY = 700  # of the schedule's 1,000 times: from here on a picture's signal is below 6 %
 RATE = 2e-3  # at 1e-2 the noise of small batches hides what places and shapes have to teach
 UNSAID = 0.1  # part of the captions replaced by "", for classifier-free guidance
 ASKED = 60  # held-out prompts for each look at how far it is
 
+Table = tuple[Tensor, Tensor, Tensor]  # latents, tokens, weights: a row a picture
+
 
 def main() -> None:
-    parser = arguments(__doc__, steps=5000)
+    parser = arguments(__doc__, steps=7000)
     parser.add_argument("--look", type=int, default=500, help="steps between two measurements")
     options = parser.parse_args()
     torch.manual_seed(SEED)
     pipe = pipeline(options.work)
-    latents, ids, weights = cached(options.work, pipe, options.pictures)
+    tables = [cached(options.work, pipe, options.pictures, exact) for exact in (False, True)]
     parts = {"unet": pipe.unet, "text": pipe.text_encoder}
     run = Run(options.work / "unet", parts, options.steps, every=100, rate=RATE)
     losses = []
     while run.step < run.steps:
-        chosen = torch.randint(0, len(latents), (BATCH,))
-        loss = loss_of(pipe, *(part[chosen].to(device()) for part in (latents, ids, weights)))
+        loss = loss_of(pipe, *batch(tables))
         run.update(loss)
         losses.append(loss.item())
         if run.step % 50 == 0:
@@ -64,11 +66,11 @@ def pipeline(work: Path) -> StableDiffusionPipeline:
 
 
 @torch.no_grad()
-def cached(work: Path, pipe: StableDiffusionPipeline, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def cached(work: Path, pipe: StableDiffusionPipeline, count: int, exact: bool) -> Table:
     """The latents of all training pictures, their captions' tokens and weights."""
-    file = work / "unet" / "training.pt"
+    file = work / "unet" / ("exact.pt" if exact else "training.pt")
     if not file.exists():
-        pictures, captions = training_set(count, SEED)
+        pictures, captions = training_set(count, SEED, exact)
         batches = torch.from_numpy(pictures).permute(0, 3, 1, 2).split(64)
         latents = [pipe.vae.encode(real(some)).latent_dist.mean.cpu() for some in batches]
         weights = torch.stack([weights_of(caption) for caption in captions])
@@ -76,6 +78,16 @@ def cached(work: Path, pipe: StableDiffusionPipeline, count: int) -> tuple[Tenso
         torch.save((torch.cat(latents), tokens(pipe, captions), weights), file)
     latents, ids, weights = torch.load(file, weights_only=True)
     return latents, ids, weights
+
+
+def batch(tables: list[Table]) -> list[Tensor]:
+    """Latents, tokens and weights: as many of each table, in the tables' order."""
+    chosen = [torch.randint(0, len(table[0]), (BATCH // len(tables),)) for table in tables]
+    columns = zip(*tables, strict=True)
+    return [
+        torch.cat([column[rows] for column, rows in zip(same, chosen, strict=True)]).to(device())
+        for same in columns
+    ]
 
 
 def weights_of(caption: str) -> Tensor:
@@ -103,10 +115,11 @@ def tokens(pipe: StableDiffusionPipeline, captions: list[str]) -> Tensor:
 
 
 def loss_of(pipe: StableDiffusionPipeline, latents: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
-    """Squared error of the predicted velocity.
+    """Squared error of the predicted velocity; the batch's halves are jittered and exact.
 
-    Half of the times lie in the noisiest quarter: there the caption decides what is to be seen,
-    and there most of the error was with evenly spread times.
+    Half of the times are the noisy ones, where the caption alone decides what is to be seen: most
+    of the error was there. There the pictures are exact, so that the error is the network's own
+    and not the jitter's, which no caption can foretell (and was more than half of it).
     """
     count = len(latents)
     unsaid = torch.rand(count, 1, device=ids.device) < UNSAID
@@ -114,8 +127,10 @@ def loss_of(pipe: StableDiffusionPipeline, latents: Tensor, ids: Tensor, weights
     weights = torch.where(unsaid[..., None, None], 1.0, weights)
     noise = torch.randn_like(latents)
     even = (torch.arange(count) + torch.rand(count)) / count  # less noise than independent times
-    steps = pipe.scheduler.config.num_train_timesteps
-    times = ((1 - even.square()) * steps).long().clamp(max=steps - 1).to(latents.device)
+    last = pipe.scheduler.config.num_train_timesteps
+    noisiest = NOISY + (2 * even - 1) * (last - NOISY)
+    times = torch.where(even < 0.5, 2 * even * NOISY, noisiest).long().clamp(max=last - 1)
+    times = times.to(latents.device)
     noisy = pipe.scheduler.add_noise(latents, noise, times)
     velocity = pipe.scheduler.get_velocity(latents, noise, times)
     said = pipe.text_encoder(ids).last_hidden_state

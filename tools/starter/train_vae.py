@@ -42,12 +42,12 @@ def main() -> None:
         vae.save_pretrained(options.work / "vae" / "trained")
 
 
-def arguments(what: str | None, steps: int) -> argparse.ArgumentParser:
-    """What both trainings take."""
+def arguments(what: str | None, steps: int, pictures: int = PICTURES) -> argparse.ArgumentParser:
+    """What all trainings take."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and the log")
     parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--pictures", type=int, default=PICTURES)
+    parser.add_argument("--pictures", type=int, default=pictures)
     return parser
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import (
     TranscriptionOptions,
@@ -14,6 +13,7 @@ from faster_whisper.transcribe import (
 )
 
 from mediakit.engines.whisper.astray import astray, most_tokens
+from mediakit.engines.whisper.drawing import DrawingModel
 from mediakit.engines.whisper.request import RATE, Doubts, Request
 from mediakit.engines.whisper.stretches import Samples
 from mediakit.engines.whisper.windows import FULL
@@ -57,7 +57,7 @@ class Heard:
 class Ear:
     """A model that listens with one request in one language."""
 
-    model: WhisperModel
+    model: DrawingModel
     tokenizer: Tokenizer
     request: Request
 
@@ -81,6 +81,7 @@ class Ear:
         longest = max(len(sound) for sound in sounds) / RATE
         most = len(prompt) + 2 * most_tokens(longest)  # CTranslate2 gives the text half of it
         temperature = options.temperatures[0]
+        self.model.has_drawn |= temperature > 0
         search = (
             {"beam_size": options.beam_size, "patience": options.patience}
             if temperature == 0

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import ctranslate2
 import numpy as np
-from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
 from mediakit.engines.whisper.batched import Job, batched
 from mediakit.engines.whisper.decode import Ear
+from mediakit.engines.whisper.drawing import DrawingModel
 from mediakit.engines.whisper.faults import line, meaning
 from mediakit.engines.whisper.request import RATE, Request
 from mediakit.engines.whisper.sequential import sequential
@@ -25,12 +25,20 @@ _FILES = ("model.bin", "config.json", "tokenizer.json")
 _LANGUAGE_WINDOWS = 3  # of 30 s, that the language is told by
 
 
-def load(folder: Path, device: str, compute_type: str, threads: int, workers: int = 1) -> "Whisper":
+def load(
+    folder: Path,
+    device: str,
+    compute_type: str,
+    threads: int,
+    workers: int = 1,
+    exact: bool = False,
+) -> "Whisper":
     """Open a Whisper model in CTranslate2's format.
 
     `compute_type` is one of CTranslate2's ("int8", "float32", "float16", ...), "default" or "auto".
-    `threads` are shared by the `workers`, each of which computes a batch of its own. Raises
-    UserError missing_component, wrong_model, bad_weights or bad_device, and OutOfMemory.
+    `threads` are shared by the `workers`, each of which computes a batch of its own. `exact`: what
+    is said of a stretch depends on it alone, at temperatures above 0 too. Raises UserError
+    missing_component, wrong_model, bad_weights or bad_device, and OutOfMemory.
     """
     for name in _FILES:
         if not (folder / name).is_file():
@@ -39,23 +47,21 @@ def load(folder: Path, device: str, compute_type: str, threads: int, workers: in
                 f"{show(folder)}: there is no {name}; a Whisper model in CTranslate2's format is a "
                 f"folder with {', '.join(_FILES)}",
             )
-    # for temperatures above 0; each worker draws numbers of its own
-    ctranslate2.set_random_seed(0)
     fault: Exception | None = None
+    open_model = partial(
+        DrawingModel,
+        str(folder),
+        device=device,
+        compute_type=compute_type,
+        cpu_threads=max(1, threads // workers),
+        num_workers=workers,
+        local_files_only=True,
+    )
     try:
-        model = WhisperModel(
-            str(folder),
-            device=device,
-            compute_type=compute_type,
-            cpu_threads=max(1, threads // workers),
-            num_workers=workers,
-            local_files_only=True,
-        )
+        return Whisper(open_model, folder, workers, exact)
     except Exception as error:
         fault = meaning(error) or _not_loaded(folder, error)
-    if fault:
-        raise fault
-    return Whisper(model, folder, workers)
+    raise fault
 
 
 def _not_loaded(folder: Path, error: Exception) -> UserError:
@@ -73,9 +79,13 @@ def _not_loaded(folder: Path, error: Exception) -> UserError:
 class Whisper:
     """A loaded model. One thread at a time may call `transcribe`."""
 
-    def __init__(self, model: WhisperModel, folder: Path, workers: int) -> None:
-        self._model = model
+    def __init__(
+        self, open_model: Callable[[], DrawingModel], folder: Path, workers: int, exact: bool
+    ) -> None:
+        self._open = open_model
+        self._model = model = open_model()
         self._workers = workers
+        self._exact = exact
         self.nbytes = (folder / "model.bin").stat().st_size
         self.is_multilingual: bool = model.model.is_multilingual
         self.languages: tuple[str, ...] = tuple(model.supported_languages)
@@ -90,14 +100,17 @@ class Whisper:
     ) -> list[Transcript | ItemError]:
         """What was said in each stretch, in seconds of its recording.
 
-        Windows of all stretches share batches of at most `batch_size`; with 1, a result does not
-        depend on what else there is to the last bit. Without a `language`, each stretch has its
+        Windows of all stretches share batches of at most `batch_size`; with 1, or if the model is
+        `exact`, a result does not depend on what else there is to the last bit, except, with 1
+        alone, for what is drawn at random. Without a `language`, each stretch has its
         own detected: for a recording, use `detect_language` on its first stretch with speech, and
         ask for that one. `emit` gets the share that is done, and what it raises passes. One
         stretch that fails does not cost the others. Raises OutOfMemory, PlaceError(device_lost).
         """
         fault: Exception | None = None
         try:
+            if self._exact:
+                return self._one_by_one(tasks, emit)
             return self._transcribe(tasks, batch_size, emit)
         except Exception as error:
             fault = meaning(error)
@@ -137,6 +150,22 @@ class Whisper:
                 chances[token[2:-2]] = chances.get(token[2:-2], 0.0) + chance * (len(part) or 1)
         language = max(chances, key=lambda code: chances[code])
         return language, chances[language] / sum(chances.values())
+
+    def _one_by_one(
+        self, tasks: Sequence[tuple[Stretch, Request]], emit: Emit
+    ) -> list[Transcript | ItemError]:
+        """Each stretch as if it were the first that the model hears."""
+        results: list[Transcript | ItemError] = []
+        for done, task in enumerate(tasks):
+            if self._model.has_drawn:
+                self.close()
+                self._model = self._open()
+
+            def step(share: float, done: int = done) -> None:
+                emit((done + share) / len(tasks))
+
+            results += self._transcribe([task], 1, step)
+        return results
 
     def _transcribe(
         self, tasks: Sequence[tuple[Stretch, Request]], batch_size: int, emit: Emit

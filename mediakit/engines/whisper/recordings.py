@@ -114,6 +114,7 @@ class _Going:
 
     def _go_on(self, kept: list["_Kept"]) -> None:
         self.parts = [each.part for each in kept]
+        self.heard.recording.damaged |= {time for each in kept for time in each.damaged}
         self.past = self.listened = sum(part.duration for part in self.parts)
         if spoken := next((part for part in self.parts if part.language), None):
             self._set_language(spoken.language, spoken.language_probability)
@@ -148,7 +149,7 @@ class _Going:
         if self._next is None:
             self.stretch = None
             return
-        _keep(self.heard, self.stretch.end, result, new=len(self.parts) == 1)
+        _keep(self.heard, self.stretch, result, new=len(self.parts) == 1)
         self._advance()
 
     def _read_ahead(self) -> None:
@@ -226,10 +227,11 @@ def _pairs(clips: tuple[float, ...], end: float | None) -> list[tuple[float, Any
 
 @dataclass(frozen=True)
 class _Kept:
-    """The result of a stretch that ended at `end` seconds."""
+    """The result of a stretch that ended at `end` seconds, and when packets in it failed."""
 
     end: float
     part: Transcript
+    damaged: tuple[float, ...]
 
 
 def _kept(heard: Heard) -> list[_Kept]:
@@ -244,7 +246,9 @@ def _kept(heard: Heard) -> list[_Kept]:
         whole = len(head) + 1
         for line in lines:
             value = json.loads(line)
-            found.append(_Kept(float(value["end"]), Transcript.from_json(value["transcript"])))
+            part = Transcript.from_json(value["transcript"])
+            damaged = tuple(map(float, value.get("damaged", ())))
+            found.append(_Kept(float(value["end"]), part, damaged))
             whole += len(line) + 1
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         pass  # of what came before it is well
@@ -253,13 +257,14 @@ def _kept(heard: Heard) -> list[_Kept]:
     return found
 
 
-def _keep(heard: Heard, end: float, part: Transcript, new: bool) -> None:
+def _keep(heard: Heard, stretch: Stretch, part: Transcript, new: bool) -> None:
     """Keep the result of one stretch. OSError if the disk says no."""
     if heard.keep is None:
         return
     heard.keep.parent.mkdir(parents=True, exist_ok=True)
     lines: list[dict[str, Any]] = [{"of": heard.identity, "as": SCHEMA}] if new else []
-    lines.append({"end": end, "transcript": part.to_json()})
+    damaged = sorted(t for t in heard.recording.damaged if stretch.start <= t < stretch.end)
+    lines.append({"end": stretch.end, "damaged": damaged, "transcript": part.to_json()})
     with heard.keep.open("wb" if new else "ab") as file:
         file.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         file.flush()

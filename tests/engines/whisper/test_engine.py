@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mediakit.engines.whisper.engine import join, load
-from mediakit.engines.whisper.request import RATE, Beams, Request
+from mediakit.engines.whisper.request import RATE, Beams, Doubts, Request
 from mediakit.engines.whisper.stretches import Stretch, stretches
 from mediakit.errors import Stopped, UserError
 from mediakit.media.transcripts import Transcript
@@ -90,6 +90,21 @@ def test_one_by_one_is_the_same_to_the_last_bit(whisper, clips):
     assert hear(whisper, clips.values(), WORDS, 1) == [
         hear(whisper, [clip], WORDS, 1)[0] for clip in clips.values()
     ]
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_what_is_drawn_at_random_depends_on_the_stretch_alone(folder, clips, sequential):
+    """Neither on what came before, as in the thread that draws, nor on the run."""
+    model = load(folder, "cpu", "int8", 1, 1, exact=True)
+    draw = np.random.default_rng(0)
+    first, second, _ = [c + draw.normal(0, 0.05, len(c)).astype(np.float32) for c in clips.values()]
+    # not 0, which would be the likeliest of those that all fail
+    beams, doubts = Beams(best_of=1, temperatures=(0.8, 1.0)), Doubts(logprob_threshold=-0.01)
+    request = replace(ENGLISH, beams=beams, doubts=doubts, sequential=sequential)
+    (alone,) = hear(model, [second], request)
+    assert {segment.temperature for segment in alone.segments} == {1.0}
+    assert hear(model, [first, second], request)[1] == alone
+    assert hear(load(folder, "cpu", "int8", 1, 1, exact=True), [second], request) == [alone]
 
 
 def test_times_are_those_of_the_recording(whisper, clips):

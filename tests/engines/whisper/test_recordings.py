@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from media.sounds import encoded, wav
 
 from mediakit.engines.whisper import recordings
 from mediakit.engines.whisper.engine import Whisper
@@ -23,21 +24,20 @@ class Enough(Exception):
     pass
 
 
-@pytest.fixture
-def long(tmp_path: Path) -> Path:
+def sentences() -> Any:
     """Three stretches, each of one sentence."""
-    import wave
-
     said = np.concatenate(list(Recording(str(SPEECH)).blocks()))
     samples = np.zeros(780 * RATE, np.float32)
     for start in (5, 310, 640):
         samples[start * RATE : start * RATE + len(said)] = said
-    with wave.open(str(tmp_path / "long.wav"), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
-    return tmp_path / "long.wav"
+    return samples
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Path:
+    file = tmp_path / "long.wav"
+    file.write_bytes(wav(sentences()))
+    return file
 
 
 def heard(file: Path, keep: Path | None = None) -> Heard:
@@ -48,6 +48,18 @@ def heard(file: Path, keep: Path | None = None) -> Heard:
 
 def quiet(share: float, told: str = "", /) -> None:
     return
+
+
+def stopping(after: int) -> Any:
+    """An `emit` that stops the work at call number `after`."""
+    calls: list[float] = []
+
+    def stop(share: float, told: str = "", /) -> None:
+        calls.append(share)
+        if len(calls) == after:
+            raise Stopped
+
+    return stop
 
 
 def test_after_a_failure_nothing_is_missing(long: Path, whisper: Whisper) -> None:
@@ -93,16 +105,32 @@ def test_what_is_kept_of_other_work_is_not_used(
 
 def test_stopped_between_stretches(long: Path, whisper: Whisper, tmp_path: Path) -> None:
     keep = tmp_path / "x"
-    calls: list[Any] = []
-
-    def stop(share: float, told: str = "", /) -> None:
-        calls.append(share)
-        if len(calls) == 2:
-            raise Stopped
-
     with pytest.raises(Stopped):
-        transcribe([heard(long, keep)], whisper, 4, stop)
+        transcribe([heard(long, keep)], whisper, 4, stopping(2))
     assert len(recordings._kept(heard(long, keep))) == 1
     (whole,) = transcribe([heard(long)], whisper, 4, quiet)
     (found,) = transcribe([heard(long, keep)], whisper, 4, quiet)
     assert found == replace(whole)  # type: ignore[type-var]
+
+
+def test_damage_in_what_is_kept_is_not_forgotten(whisper: Whisper, tmp_path: Path) -> None:
+    """The run that goes on reads nothing of the first stretch, and warns of it all the same."""
+    draw = np.random.default_rng(0)
+    sound = sentences() + draw.normal(0, 0.001, 780 * RATE).astype(np.float32)
+    data = bytearray(encoded("mp4", "aac", sound))
+    for part in (0.25, 0.6):
+        at = data.index(b"mdat") + int(part * len(data))
+        data[at : at + 400] = draw.bytes(400)
+    file, keep = tmp_path / "long.m4a", tmp_path / "keep"
+    file.write_bytes(data)
+    whole = heard(file)
+    transcribe([whole], whisper, 4, quiet)
+    (warning,) = whole.recording.warnings
+    assert float(warning.split()[2]) < 300
+    with pytest.raises(Stopped):
+        transcribe([heard(file, keep)], whisper, 4, stopping(3))
+    assert [bool(k.damaged) for k in recordings._kept(heard(file, keep))] == [True, True]
+    again = heard(file, keep)
+    transcribe([again], whisper, 4, quiet)
+    assert again.recording.damaged == whole.recording.damaged
+    assert again.recording.warnings == [warning]

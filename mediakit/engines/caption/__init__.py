@@ -1,0 +1,1 @@
+"""Nets that say what is on a picture."""

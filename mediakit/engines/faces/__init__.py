@@ -1,0 +1,1 @@
+"""Faces: found, brought into the square that nets know, restored, and put back."""

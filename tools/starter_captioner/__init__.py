@@ -1,0 +1,1 @@
+"""The starter captioner: what it is made of, how it is trained, packed and measured."""
