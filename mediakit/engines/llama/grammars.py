@@ -1,25 +1,21 @@
 """A JSON Schema as a GBNF grammar: an answer that follows it is JSON, keeps to it, and can end.
 
 JSON is written as Python's json.dumps does, so there is no blank that could be repeated without
-end; what a grammar can't say is left to the validation of the answer.
+end. What keeps to the schema can be written: what a grammar can't say is left to the validation of
+the answer. But of what a schema says nothing there is none: properties and items that are not
+named, unless it hints at them, and types that its keywords are not about. Properties come in its
+order, numbers have up to 20 digits before and after the point and exponents up to 99.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mediakit.engines.llama.gbnf import check_gbnf
 from mediakit.engines.llama.gbnf_reader import MOST
-from mediakit.engines.llama.grammar_rules import FORMATS, Rules, constant, joined
-from mediakit.engines.llama.keywords import (
-    OF_NUMBERS,
-    OF_OBJECTS,
-    OF_STRINGS,
-    bound,
-    items,
-    keeps,
-    kind,
-)
+from mediakit.engines.llama.grammar_rules import FORMATS, Rules, constant
+from mediakit.engines.llama.keywords import bound, items, keeps, kinds, modern, others
 from mediakit.engines.llama.merging import NOTES, Contradiction, merged
 from mediakit.engines.llama.patterns import of_pattern
 from mediakit.engines.llama.ranges import decimals, integers
@@ -28,23 +24,12 @@ from mediakit.media.schemas import resolve
 
 Schema = Mapping[str, Any]
 _DEEPEST = 100  # of the schema
-_KEPT = {"properties", "required", "additionalProperties"}
-_ANYWHERE = {"not", "if", "then", "else"}
+_FINEST = 1e-9  # of the bounds that can be written without an exponent
 
 
 def of_schema(schema: Schema) -> str:
     """The grammar of a schema that media.schemas.check has passed. UserError bad_schema if nothing
     keeps to it, or it is nested too deeply."""
-    return _made(schema)[0]
-
-
-def unenforced(schema: Schema) -> tuple[str, ...]:
-    """The keywords, as "/properties/a/multipleOf", that the grammar does not keep: an answer that
-    breaks them is found when it is validated."""
-    return tuple(dict.fromkeys(_made(schema)[1]))
-
-
-def _made(schema: Schema) -> tuple[str, list[str]]:
     maker = _Maker(schema)
     try:
         maker.rules["root"] = maker.of(schema, "")
@@ -61,7 +46,7 @@ def _made(schema: Schema) -> tuple[str, list[str]]:
                 "bad_schema", "nothing can keep to the schema: it needs itself within itself"
             ) from None
         raise
-    return text, maker.unenforced
+    return text
 
 
 class _Maker:
@@ -70,8 +55,9 @@ class _Maker:
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
         self.rules = Rules()
-        self.unenforced: list[str] = []
         self._references: dict[str, str] = {}
+        # Until draft 7 what stands beside a reference says nothing.
+        self._old = bool(re.search(r"draft-0[3467]", str(schema.get("$schema", ""))))
         self._depth = 0
 
     def of(self, schema: Any, at: str) -> str:
@@ -88,21 +74,19 @@ class _Maker:
 
     def _of(self, schema: Schema, at: str) -> str:
         said = schema.keys() - NOTES
-        self._leave(schema, _ANYWHERE, at)
         if "$ref" in said:
-            return self._reference(schema) if said == {"$ref"} else self._beside(schema, at)
+            alone = said == {"$ref"} or self._old
+            return self._reference(schema) if alone else self._beside(schema, at)
         if "allOf" in said or (said & {"anyOf", "oneOf"} and len(said) > 1):
             return self._beside(schema, at)
         if key := next(iter(said & {"anyOf", "oneOf"}), None):
-            if key == "oneOf":
-                self.unenforced.append(f"{at}/oneOf")
             return self._any((f"{at}/{key}/{n}", each) for n, each in enumerate(schema[key]))
         if "const" in said or "enum" in said:
             return self._constants(schema, at)
-        kinds = schema.get("type", kind(schema))
-        if isinstance(kinds, list) and len(kinds) > 1:
-            return self._any((at, {**schema, "type": each}) for each in kinds)
-        return self._typed(kinds if isinstance(kinds, str) else kinds[0], schema, at)
+        found = kinds(schema)
+        if len(found) > 1:
+            return self._any((at, {**schema, "type": each}) for each in found)
+        return self._typed(found[0], schema, at)
 
     def _any(self, alternatives: Any) -> str:
         """Of the alternatives that are possible."""
@@ -122,7 +106,11 @@ class _Maker:
             name = self.rules.name(reference.rpartition("/")[2] or "whole")
             self._references[reference] = name
             self.rules[name] = ""
-            self.rules[name] = self.of(resolve(dict(self.schema), reference), reference)
+            try:
+                self.rules[name] = self.of(resolve(dict(self.schema), reference), reference)
+            except Contradiction:
+                del self._references[reference]
+                raise
         return self._references[reference]
 
     def _beside(self, schema: Schema, at: str) -> str:
@@ -130,12 +118,10 @@ class _Maker:
         which each get the others."""
         whole: dict[str, Any] = {}
         for part in self._parts(schema, at, 0):
-            whole = merged(whole, part, self.unenforced, at)
+            whole = merged(whole, part)
         for key in ("anyOf", "oneOf"):
             if key in whole:
                 alternatives = whole.pop(key)
-                if key == "oneOf":
-                    self.unenforced.append(f"{at}/oneOf")
                 return self._any(
                     (f"{at}/{key}/{n}", {"allOf": [whole, each]})
                     for n, each in enumerate(alternatives)
@@ -148,9 +134,12 @@ class _Maker:
             raise UserError("bad_schema", f"the schema refers to itself without end at {at or '/'}")
         if isinstance(schema, bool):
             schema = {} if schema else {"enum": []}
-        yield {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
+        if "$ref" not in schema or not self._old:
+            yield modern({key: schema[key] for key in schema if key not in ("$ref", "allOf")})
         if "$ref" in schema:
             yield from self._parts(resolve(dict(self.schema), schema["$ref"]), at, depth + 1)
+            if self._old:
+                return
         for part in schema.get("allOf", ()):
             yield from self._parts(part, at, depth + 1)
 
@@ -168,28 +157,20 @@ class _Maker:
             return makers[kind](schema, at)
         if kind in ("number", "integer"):
             return self._number(kind, schema, at)
-        return kind if kind else self.rules.free()
+        return kind or self.rules.free()
 
     def _string(self, schema: Schema, at: str) -> str:
-        least, most = schema.get("minLength", 0), schema.get("maxLength")
         pattern = of_pattern(schema["pattern"]) if "pattern" in schema else None
-        format_ = FORMATS.get(schema.get("format", ""))
-        if pattern or format_:
-            used = "pattern" if pattern else "format"
-            self._leave(schema, OF_STRINGS - {used}, at)
-            return self.rules.rule(rf'"\"" {pattern or format_} "\""', used)
-        self._leave(schema, {"pattern", "format"}, at)
-        if max(least, most or 0) > MOST:
-            self._leave(schema, {"minLength", "maxLength"}, at)
-            least, most = min(least, MOST), None
-        if most is not None and most < least:
-            raise Contradiction(f"maxLength is less than minLength at {at or '/'}")
-        if not least and most is None:
+        if found := pattern or FORMATS.get(schema.get("format", "")):
+            return self.rules.rule(rf'"\"" {found} "\""', "pattern" if pattern else "format")
+        least, most = _counts(schema, "Length", at)
+        if not least and most > MOST:
             return "string"
-        return self.rules.rule(rf'"\"" char{{{least},{"" if most is None else most}}} "\""', "text")
+        end = "" if most > MOST else most
+        return self.rules.rule(rf'"\"" char{{{min(least, MOST)},{end}}} "\""', "text")
 
     def _number(self, kind: str, schema: Schema, at: str) -> str:
-        self._leave(schema, {"multipleOf"}, at)
+        schema = modern(schema)
         least, above = bound(schema, "minimum", "exclusiveMinimum", max)
         most, below = bound(schema, "maximum", "exclusiveMaximum", min)
         if least is None and most is None:
@@ -198,43 +179,37 @@ class _Maker:
             low = math.floor(least) + 1 if above and least is not None else least
             high = math.ceil(most) - 1 if below and most is not None else most
             found = integers(low, high)
-            if not found:
-                raise Contradiction(f"no whole number lies between the bounds at {at or '/'}")
-            return self.rules.rule(found, "integer")
-        found = decimals(least, most, above, below)
-        if not found:
-            self._leave(schema, OF_NUMBERS, at)
+        elif any(each and abs(each) < _FINEST for each in (least, most)):
             return kind
-        return self.rules.rule(found, "number")
+        else:
+            found = decimals(least, most, above, below)
+        if not found:
+            raise Contradiction(f"no such number lies between the bounds at {at or '/'}")
+        return self.rules.rule(found, kind)
 
     def _array(self, schema: Schema, at: str) -> str:
-        self._leave(schema, {"uniqueItems", "contains"}, at)
         first, rest = items(schema)
-        most = schema.get("maxItems", MOST + 1)
-        least = max(schema.get("minItems", 0), len(first)) if most >= len(first) else 0
-        first = first[:most]
-        if rest is False or (first and rest is None and least <= len(first)):
-            most = len(first)  # nothing is known of more, and none is needed
-        if most < max(least, schema.get("minItems", 0)):
-            raise Contradiction(f"maxItems is less than minItems at {at or '/'}")
-        parts = [self.of(each, f"{at}/prefixItems/{n}") for n, each in enumerate(first)]
-        if most > len(parts):
-            item = self.rules.free() if rest is None else self.of(rest, f"{at}/items")
-            return self.rules.rule(f'"[" {self.rules.items(parts, item, least, most)} "]"', "list")
-        return self.rules.rule(" ".join(['"["', *joined(parts), '"]"']), "list")
+        least, most = _counts(schema, "Items", at)
+        parts: list[str] = []
+        try:
+            for n, each in enumerate(first[:most]):
+                parts.append(self.of(each, f"{at}/prefixItems/{n}"))
+            item = self.of(rest, f"{at}/items") if most > len(parts) else None
+        except Contradiction:
+            if len(parts) < least:
+                raise
+            item = None  # as many as are possible
+        if item is None and len(parts) < least:
+            raise Contradiction(f"there are no {least} items at {at or '/'}")
+        return self.rules.rule(f'"[" {self.rules.items(parts, item, least, most)} "]"', "list")
 
     def _object(self, schema: Schema, at: str) -> str:
-        self._leave(schema, OF_OBJECTS - _KEPT, at)
         properties = dict(schema.get("properties", {}))
         required = schema.get("required", [])
-        others = schema.get("additionalProperties")
+        rest = others(schema)
+        unknown = True if rest is False and "additionalProperties" not in schema else rest
         for name in required:
-            properties.setdefault(name, True if others is None else others)
-        if not properties:
-            if others is False:
-                return self.rules.rule('"{}"', "object")
-            value = self.rules.free() if others in (None, True) else self.of(others, f"{at}/...")
-            return self.rules.map(value)
+            properties.setdefault(name, unknown)
         pairs: list[tuple[str, bool]] = []
         for name, each in properties.items():
             try:
@@ -245,7 +220,16 @@ class _Maker:
                 continue
             key = constant(name, ": ")
             pairs.append((self.rules.rule(f"{key} {value}", "pair"), name in required))
-        return self.rules.rule(f'"{{" {self.rules.pairs(pairs)} "}}"', "object")
+        try:
+            return self.rules.pairs(pairs, self.of(rest, f"{at}/additionalProperties"))
+        except Contradiction:
+            return self.rules.pairs(pairs)
 
-    def _leave(self, schema: Schema, keys: Iterable[str], at: str) -> None:
-        self.unenforced += [f"{at}/{key}" for key in schema if key in keys]
+
+def _counts(schema: Schema, what: str, at: str) -> tuple[int, int]:
+    """At least and at most so many characters or items; above MOST is no end."""
+    least = int(schema.get(f"min{what}", 0))
+    most = int(schema.get(f"max{what}", max(least, MOST + 1)))
+    if most < least:
+        raise Contradiction(f"max{what} is less than min{what} at {at or '/'}")
+    return least, most

@@ -1,6 +1,7 @@
 """Schemas put together ("allOf", a "$ref" or "anyOf" with something beside it) as one schema."""
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 Schema = Mapping[str, Any]
@@ -16,9 +17,9 @@ class Contradiction(ValueError):
     """Nothing keeps to both."""
 
 
-def merged(first: Schema, second: Schema, lost: list[str], at: str) -> dict[str, Any]:
-    """A schema for what keeps to both. What of the second can't be said beside the first, such as
-    another pattern, goes to `lost`."""
+def merged(first: Schema, second: Schema) -> dict[str, Any]:
+    """A schema for what keeps to both. It lets in more where the second can't be said beside the
+    first, as another pattern."""
     out = dict(first)
     for key, value in second.items():
         if key in NOTES or out.get(key, value) == value:
@@ -29,24 +30,27 @@ def merged(first: Schema, second: Schema, lost: list[str], at: str) -> dict[str,
             out[key] = min(out[key], value)
         elif key == "required":
             out[key] = list(dict.fromkeys([*out[key], *value]))
-        elif key == "properties":
+        elif key in ("properties", "patternProperties"):
             out[key] = _properties(out[key], value)
+        elif key == "prefixItems":
+            out[key] = [_both(*each) for each in zip_longest(out[key], value, fillvalue=True)]
         elif key == "type":
             out[key] = _types(out[key], value)
         elif key == "enum":
             out[key] = [each for each in out[key] if each in value]
+        elif key in ("anyOf", "oneOf"):
+            out[key] = [_both(each, {key: value}) for each in out[key]]
         elif key in _INNER:
-            out[key] = {"allOf": [out[key], value]}
-        else:
-            lost.append(f"{at}/{key}")
+            out[key] = _both(out[key], value)
     return out
+
+
+def _both(first: Any, second: Any) -> Any:
+    return {"allOf": [first, second]} if first != second else first
 
 
 def _properties(first: Schema, second: Schema) -> dict[str, Any]:
-    out = dict(first)
-    for name, schema in second.items():
-        out[name] = schema if out.get(name, schema) == schema else {"allOf": [out[name], schema]}
-    return out
+    return {**first, **{name: _both(first.get(name, each), each) for name, each in second.items()}}
 
 
 def _types(first: str | list[str], second: str | list[str]) -> list[str]:

@@ -7,14 +7,20 @@ from mediakit.engines.llama.gbnf_reader import MOST
 
 Ranges = list[tuple[int, int]]
 _LAST = 0x10FFFF
-# Characters that stand for themselves between quotes; of the others only these can be written.
+# Characters that stand for themselves between quotes, those that have an escape, and the rest.
 _PLAIN: Ranges = [(0x20, 0x21), (0x23, 0x5B), (0x5D, 0x7E), (0xA0, 0xD7FF), (0xE000, _LAST)]
-_ESCAPED = {'"': '"\\\\\\""', "\\": '"\\\\\\\\"', "\n": '"\\\\n"', "\r": '"\\\\r"', "\t": '"\\\\t"'}
+_ESCAPED = {'"': '"\\\\\\""', "\\": '"\\\\\\\\"', "\b": '"\\\\b"', "\f": '"\\\\f"',
+            "\n": '"\\\\n"', "\r": '"\\\\r"', "\t": '"\\\\t"'}  # fmt: skip
+_CONTROLS: Ranges = [(0x00, 0x1F), (0x7F, 0x9F)]
 _DIGITS: Ranges = [(0x30, 0x39)]
 _WORD: Ranges = [(0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A)]
 _BLANK: Ranges = [(0x09, 0x0A), (0x0D, 0x0D), (0x20, 0x20)]
+# Of Python's classes and of ECMA's; what only one of them has, or not all of it, is in the second.
 _CLASSES = {"d": _DIGITS, "w": _WORD, "s": _BLANK}
-_CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
+_PERHAPS: dict[str, Ranges] = {"d": [], "w": [(0xAA, _LAST)], "s": [(0x0B, 0x0C), (0x1C, 0x1F),
+    (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029),
+    (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF)]}  # fmt: skip
+_LETTERS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v"}
 NOTHING = '""'
 _TIMES = re.compile(r"\{(\d{1,5})(?:(,)(\d{1,5})?)?\}")
 
@@ -25,7 +31,8 @@ class _Beyond(Exception):
 
 def of_pattern(pattern: str) -> str | None:
     """The expression, with a rule "char" for any character; None where there is none, as for a look
-    ahead. A pattern that is not tied to the ends by ^ and $ may have anything around it."""
+    ahead. A pattern that is not tied to the ends by ^ and $ may have anything around it. A \\d
+    is 0-9, as in ECMA's."""
     reader = _Reader(pattern)
     try:
         found = _one_of(reader.choices(top=True))
@@ -104,9 +111,9 @@ class _Reader:
         if one == "[":
             return self._class()
         if one == ".":
-            return _written(_without([(0x0A, 0x0A), (0x0D, 0x0D)]))
+            return _written(_without([(0x0A, 0x0A)]))
         if one == "\\":
-            return _written(self._escape())
+            return _written(self._escape(sure=False))
         if one in "^$*+?{}":
             raise _Beyond
         return _written([(ord(one), ord(one))])
@@ -115,10 +122,10 @@ class _Reader:
         negative = self._take("^")
         found: Ranges = []
         while not found or self._next() != "]":
-            low = self._member()
+            low = self._member(negative)
             if self._next() == "-" and self.pattern[self.at + 1] != "]":
                 self.at += 1
-                high = self._member()
+                high = self._member(negative)
                 found.append((low[0][0], high[0][0]))
                 if len(low + high) > 2 or low[0][0] != low[0][1] or low[0][0] > high[0][0]:
                     raise _Beyond
@@ -127,23 +134,25 @@ class _Reader:
         self.at += 1
         return _written(_without(found) if negative else found)
 
-    def _member(self) -> Ranges:
+    def _member(self, sure: bool) -> Ranges:
         one = self._one()
-        return self._escape() if one == "\\" else [(ord(one), ord(one))]
+        return self._escape(sure) if one == "\\" else [(ord(one), ord(one))]
 
-    def _escape(self) -> Ranges:
+    def _escape(self, sure: bool) -> Ranges:
+        """What it may stand for, or what it does for `sure`."""
         one = self._one()
         if one.lower() in _CLASSES:
-            ranges = _CLASSES[one.lower()]
+            perhaps = [] if one.islower() == sure else _PERHAPS[one.lower()]
+            ranges = _CLASSES[one.lower()] + perhaps
             return ranges if one.islower() else _without(ranges)
         if one in "ux":
             digits = self.pattern[self.at : self.at + (4 if one == "u" else 2)]
             self.at += len(digits)
             code = int(digits, 16)
         elif one.isalnum():
-            if one not in _CONTROLS:
+            if one not in _LETTERS:
                 raise _Beyond
-            code = ord(_CONTROLS[one])
+            code = ord(_LETTERS[one])
         else:
             code = ord(one)
         return [(code, code)]
@@ -178,9 +187,21 @@ def _written(ranges: Ranges) -> str:
     members = "".join(_range(low, high) for low, high in both if low <= high)
     found = [f"[{members}]"] if members else []
     found += [text for one, text in _ESCAPED.items() if _holds(ranges, ord(one))]
+    found += _codes(ranges)
     if not found:
         raise _Beyond
     return _one_of(found)
+
+
+def _codes(ranges: Ranges) -> list[str]:
+    """Those of the controls that are written by their codes."""
+    codes = [code for low, high in _CONTROLS for code in range(low, high + 1)
+             if _holds(ranges, code) and chr(code) not in _ESCAPED]  # fmt: skip
+    tens = {f"{code:02x}"[0]: "" for code in codes}
+    for code in codes:
+        tens[f"{code:02x}"[0]] += f"{code:x}"[-1]
+    each = [f'"{ten}" [{ones}]' for ten, ones in tens.items()]
+    return [f'"\\\\u00" {_one_of(each)}'] if each else []
 
 
 def _one_of(found: list[str]) -> str:

@@ -3,14 +3,16 @@
 import math
 from itertools import pairwise
 
-LARGEST = 10**15 - 1  # what a double holds exactly, and more digits than anybody asks for
-_FRACTION = '("." [0-9]{1,15})?'
+LARGEST = 10**20 - 1  # more digits than 64 bits hold
+_ZEROS = '("." "0"{1,20})?'
+_FRACTION = '("." [0-9]{1,20})?'
+_GREATER = '([eE] "+"? [0-9]{1,2})?'
 
 
 def integers(least: float | None, most: float | None) -> str | None:
-    """The whole numbers from `least` to `most`; None if there is none."""
-    low = -LARGEST if least is None else max(math.ceil(least), -LARGEST)
-    high = LARGEST if most is None else min(math.floor(most), LARGEST)
+    """The whole numbers from `least` to `most`, neither beyond LARGEST; None if there is none."""
+    low = -LARGEST if least is None else math.ceil(least)
+    high = LARGEST if most is None else math.floor(most)
     found = []
     if low < 0 and low <= high:
         found += [f'"-" ({_magnitudes(max(1, -high), -low)})']
@@ -20,14 +22,15 @@ def integers(least: float | None, most: float | None) -> str | None:
 
 
 def decimals(least: float | None, most: float | None, above: bool, below: bool) -> str | None:
-    """Numbers from `least` to `most`, without the former if `above`, the latter if `below`.
-
-    Of a bound between two whole numbers no more than the whole numbers on its inner side are
-    reached, so that it may be that nothing is left: None.
-    """
+    """Numbers from `least` to `most`, neither beyond LARGEST, without the former if `above`, the
+    latter if `below`; None if there is none. A bound with a fraction lets in all up to the next
+    whole number."""
+    if least is not None and most is not None and least > most:
+        return None
     found = []
     if least is None or least < 0:
-        size = _sizes(0 if most is None or most >= 0 else -most, least and -least, below, above)
+        nearest = max(-(most or 0), 0)
+        size = _sizes(nearest, least and -least, below and (most or 0) <= 0, above)
         found += [f'"-" ({size})'] if size else []
     if most is None or most >= 0:
         size = _sizes(max(least or 0, 0), most, above and (least or 0) >= 0, below)
@@ -37,19 +40,18 @@ def decimals(least: float | None, most: float | None, above: bool, below: bool) 
 
 def _sizes(least: float, most: float | None, above: bool, below: bool) -> str | None:
     """As decimals, for numbers without a sign."""
-    last = LARGEST if most is None else min(math.floor(most), LARGEST)
-    first = math.ceil(least)
+    first, last = math.floor(least), LARGEST if most is None else math.ceil(most)
     found = []
     if above and first == least:
         if first < last:
-            found.append(f'"{first}." [0-9]{{0,14}} [1-9]')
+            found.append(f'"{first}." [0-9]{{0,19}} [1-9]')
         first += 1
     if most is None:
-        return " | ".join([*found, f"({_magnitudes(first, last)}) {_FRACTION}"])
+        return " | ".join([*found, f"({_magnitudes(first, last)}) {_FRACTION} {_GREATER}"])
     if first < last:
         found.append(f"({_magnitudes(first, last - 1)}) {_FRACTION}")
-    if first <= last and not (below and last == most):
-        found.append(f'"{last}"')
+    if first <= last == most and not below:
+        found.append(f'"{last}" {_ZEROS}')
     return " | ".join(found) or None
 
 
