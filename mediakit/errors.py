@@ -1,6 +1,10 @@
 """What can go wrong: exit statuses, the registry of error codes, and who an error stops."""
 
+import re
 from enum import IntEnum
+
+# surrogates that stand for no byte of a file name
+_LONE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
 
 
 class ExitStatus(IntEnum):
@@ -53,6 +57,7 @@ CODES: dict[str, str] = {
     "not_aligned": "the picture can't be an aligned face: it is not square",
     "too_narrow": "the picture is too long and thin for the model",
     "schema_unmet": "the answer is no JSON, or not what the schema asks for",
+    "answer_cut": "the answer was cut off: it may take no more tokens",
     "context_too_long": "the prompt is longer than the model's context",
     "messages_refused": "the model's chat template does not take such messages",
     "too_few_words": "the model could not say as many words as --min-words asks for",
@@ -126,10 +131,12 @@ class Stopped(BaseException):
 
 
 def show(name: object) -> str:
-    """A name fit for one line of a terminal: control characters and non-UTF-8 bytes escaped."""
+    """Any text fit for one line of a terminal: control characters, non-UTF-8 bytes and lone
+    surrogates escaped."""
     text = str(name)
     if text.isprintable():
         return text
+    text = _LONE.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
         for c in text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from mediakit.batch.files import FileState, read_file, state_of
-from mediakit.errors import MediakitError
+from mediakit.errors import MediakitError, show
 from mediakit.models.spec import ModelSpec
 from mediakit.params import Params
 
 Row = Mapping[str, Any]
+CALLED = 60  # characters of a text in messages
 PART = ".json"  # what the name of an item ends in that becomes a part of a larger file
 
 
@@ -38,6 +39,14 @@ class Source:
     beside: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
     columns: Row = field(default_factory=dict)
+
+    @property
+    def called(self) -> str:
+        """What messages call it: a file by its path, a text by its list's line or its beginning."""
+        if not self.is_text:
+            return show(self.path)
+        text = show(self.where or " ".join(self.path[:CALLED].split()))
+        return text if self.where or len(self.path) <= CALLED else f"{text}..."
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -150,6 +150,12 @@ class Task(ABC):
         return
 
     @classmethod
+    def check_given(cls, told: Mapping[str, Any], params: Any) -> None:
+        """UserError("useless_option") for an option that would do nothing beside `params`, which
+        are those of the command line, environment and preset; `told` as in check_useful."""
+        return
+
+    @classmethod
     def sniff(cls, head: bytes) -> str:
         """The suffix of bytes on standard input that are one of this task's files, else empty."""
         return ""

@@ -64,7 +64,7 @@ class LazyGroup(TyperGroup):
 
 def load(name: str) -> Any:
     """The real command of that name, imported now."""
-    with _deadly_interrupt():
+    with deadly_interrupt():
         module = import_module(COMMANDS[name][0])
     single = module.command(name) if name in TASKS else module.app
     command = typer.main.get_command(single)
@@ -73,7 +73,7 @@ def load(name: str) -> Any:
 
 
 @contextmanager
-def _deadly_interrupt() -> Iterator[None]:
+def deadly_interrupt() -> Iterator[None]:
     """Inside, Ctrl-C ends the process at once: Python's import system swallows KeyboardInterrupt
     at some moments, and nothing has begun yet."""
     former = signal.getsignal(signal.SIGINT)

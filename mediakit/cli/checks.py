@@ -47,6 +47,7 @@ def check_together(given: Given, arguments: list[str]) -> None:
 def check_place(task: type[Task], given: Given, output: Output) -> None:
     """UserError for options that do nothing where the output goes."""
     told = given.told
+    task.check_given(told, given.params)
     if "name" in told and not output.many:
         raise UserError("useless_option", "--name does nothing without -o DIR; leave it out")
     if given.batch.beside and not task.prints:

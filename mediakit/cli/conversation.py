@@ -1,11 +1,12 @@
 """A conversation with a language model in a terminal."""
 
+import io
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -14,29 +15,37 @@ from mediakit.batch.output import Output
 from mediakit.batch.plan import Job, Planner
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import check_installed
-from mediakit.cli.options import Given
+from mediakit.cli.app import deadly_interrupt
+from mediakit.cli.options import Given, fields, flags
 from mediakit.cli.render import Renderer, printable
 from mediakit.cli.tasks import new_cache, pinning
 from mediakit.engines.llama.request import Message
 from mediakit.errors import ItemError, MediakitError, Stopped, UserError, show
 from mediakit.models.store import Store
-from mediakit.prompts.seeds import derived
+from mediakit.params import Batch
 from mediakit.tasks.chat import Chat, answered
 from mediakit.tasks.chat_options import ChatExecution, ChatParams
 from mediakit.tasks.chat_request import asking, before
+from mediakit.tasks.chat_spread import seed_of
 
 if TYPE_CHECKING:
     from mediakit.engines.llama.engine import Llama
 
 FORM = "mediakit-chat/1"
+# The options that do nothing in a conversation
+SILENT = {
+    "template", "image", "projector", "json_schema", "grammar", "choices", "raw", "truncate",
+    "objects", *(set(Batch.model_fields) - {"offline", "quiet", "verbose", "no_progress"}),
+}  # fmt: skip
 QUOTES = '"""'
 HELP = f"""\
 /help          this
-/system TEXT   what the model is told before everything; without TEXT, show it
+/system TEXT   what the model is told before everything; -: nothing; without TEXT, show it
 /reset         forget the conversation
 /save FILE     write the conversation to a new file
 /load FILE     go on with one that was written
 /exit          end (or Ctrl-D)
+//TEXT         ask what begins with one /
 {QUOTES}            begins and ends a text of several lines
 Ctrl-C ends an answer early
 """
@@ -44,6 +53,7 @@ Ctrl-C ends an answer early
 
 def converse(given: Given) -> int:
     """Talk until the person ends it; the exit status."""
+    check_told(given)
     check_installed(Chat)
     assert isinstance(given.params, ChatParams)
     assert isinstance(given.execution, ChatExecution)
@@ -57,13 +67,28 @@ def converse(given: Given) -> int:
     finally:
         renderer.quiet_close()
     task = Chat(given.execution, store, new_cache(given.execution))
-    task.begin()
-    with suppress(ImportError):
-        import readline  # noqa: F401  (gives `input` its line editing and history)
-    with task.model(recipe) as model:
+    for stream, errors in ((sys.stdout, "replace"), (sys.stdin, "surrogateescape")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)  # a terminal may be of ASCII alone
+    with ExitStack() as held:
+        with deadly_interrupt():  # Python can't break off the loading of a model
+            with suppress(ImportError):
+                import readline  # noqa: F401  (gives `input` its line editing and history)
+            task.begin()
+            model = held.enter_context(task.model(recipe))
         assert isinstance(recipe.params, ChatParams)
         Conversation(model, recipe.params, given.params.seed).run()
     return 0
+
+
+def check_told(given: Given) -> None:
+    """UserError for options of the command line that do nothing in a conversation."""
+    for model, name, field in fields(Chat):
+        if name in SILENT and name in given.told:
+            option = flags(name, field, model)[-1].split("/")[0]
+            raise UserError(
+                "useless_option", f"{option} does nothing in a conversation; leave it out, or ask"
+            )
 
 
 class Conversation:
@@ -106,8 +131,8 @@ class Conversation:
     def _do(self, line: str) -> None:
         if not line.strip():
             return
-        if not line.startswith("/"):
-            self._ask(line)
+        if not line.startswith("/") or line.startswith("//"):
+            self._ask(line.removeprefix("/"))
             return
         word, _, rest = line[1:].partition(" ")
         commands: dict[str, Callable[[str], None]] = {
@@ -149,7 +174,7 @@ class Conversation:
 
     def _answer(self, text: str, emit: Callable[[str], None]) -> None:
         """The oldest turns are forgotten where the context has no room for all."""
-        seed = self.seed if isinstance(self.seed, int) else derived(text, len(self.turns))
+        seed = seed_of(self.seed, text, len(self.turns))
         params = self.params.model_copy(update={"seed": seed})
         while True:
             try:
@@ -163,7 +188,7 @@ class Conversation:
 
     def _system(self, text: str) -> None:
         if text:
-            self.params = self.params.model_copy(update={"system": text})
+            self.params = self.params.model_copy(update={"system": None if text == "-" else text})
         else:
             _tell(self.params.system or "nothing")
 

@@ -22,6 +22,8 @@ def piped(task: type[Task], batch: Batch, arguments: list[str]) -> list[str]:
         return arguments
     text = _read(0)
     if not text.strip():
+        if arguments and stat.S_ISFIFO(os.fstat(0).st_mode) and not batch.quiet:
+            sys.stderr.write(f"mediakit {task.name}: standard input was empty\n")
         return arguments
     return [f"{prompt}\n\n{text}" for prompt in arguments] or [text]
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import select
 import sys
 import threading
@@ -70,9 +71,9 @@ class Renderer:
             self.say(f"{show(event.error.message)} [{event.error.code}]")
         if event.record and self.batch.verbose:
             for warning in event.record["warnings"]:
-                self.say(f"{show(event.item.source.path)}: {warning}")
+                self.say(f"{event.item.source.called}: {warning}")
         if event.data is not None:
-            self._write(b"" if shown else event.data)
+            self._write(b"" if shown else _harmless(event.data))
         elif self.batch.json_lines:
             if event.record is not None:
                 self._write(to_json(event.record) + b"\n")
@@ -152,9 +153,24 @@ class Renderer:
         self.say(f"{how.get(status, '')}{', '.join(parts) or nothing} in {took:.1f} s{again}")
 
 
+# What a terminal would obey: controls but tab and newline, surrogates, and what turns the
+# direction of writing (Unicode's Bidi_Control)
+_OBEYED = re.compile(
+    r"[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+
+
 def printable(text: str) -> str:
     """A model's text without what a terminal would obey."""
-    return "".join(c for c in text if c.isprintable() or c in "\n\t")
+    return _OBEYED.sub("", text)
+
+
+def _harmless(data: bytes) -> bytes:
+    """A result as standard output may have it: on a terminal texts without what it would obey."""
+    if sys.stdout.isatty():
+        with contextlib.suppress(UnicodeDecodeError):
+            return printable(data.decode()).encode()
+    return data
 
 
 def on_terminal() -> bool:
@@ -196,7 +212,9 @@ class Bar:
             case Planned(total=total):
                 self._items = bar.add_task("items", total=total, now="")
             case Progress(item=item, share=share, told=told):
-                now = f"{show(os.path.basename(item.source.path))} {share:4.0%} {told}"
+                source = item.source
+                name = source.called if source.is_text else show(os.path.basename(source.path))
+                now = f"{name} {share:4.0%} {told}"
                 bar.update(self._items, now=now.rstrip())
             case Finished() if self._items is not None:
                 bar.update(self._items, advance=1)

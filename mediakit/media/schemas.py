@@ -78,7 +78,7 @@ def validate(schema: Schema, text: str) -> Any:
         raise ItemError(
             "schema_unmet",
             f"the answer breaks the schema at {_pointer(problem.absolute_path)}: {_line(problem)}; "
-            "ask again with another --seed, or loosen the schema",
+            "ask again with --temperature 0.7 --seed N, or loosen the schema",
         )
     return found
 

@@ -206,7 +206,7 @@ def fill_in(params: P, task: str, spec: ModelSpec) -> P:
     if not update:
         return params
     try:
-        checked = type(params)(**{**dict(params), **update})
+        checked = type(params)(**update)  # the others were checked, and may mean another file now
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(

@@ -18,17 +18,16 @@ from mediakit.models.given import LLAMA_ENGINE
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 from mediakit.prompts.thinking import Thinking
+from mediakit.tasks.chat_checks import check_params, check_told, shape
 from mediakit.tasks.chat_options import ChatExecution, ChatParams
 from mediakit.tasks.chat_request import NEUTRAL, request
 from mediakit.tasks.chat_spread import Spreader, asked
-from mediakit.tasks.pictures import flag
 
 if TYPE_CHECKING:
     from mediakit.engines.llama.engine import Llama
     from mediakit.engines.llama.request import Reply, Request
 
 TEXTS = frozenset({".txt", ".md"})  # files of a directory that are prompts
-_SHAPES = ("json_schema", "grammar", "choices")  # what an answer must obey; one of them
 
 
 @dataclass(slots=True)
@@ -105,44 +104,20 @@ class Chat(Task):
     def settle(
         cls, params: ChatParams, given: Collection[str], models: Mapping[str, ModelSpec]
     ) -> ChatParams:
-        shapes = [name for name in _SHAPES if getattr(params, name)]
-        if len(shapes) > 1:
-            raise UserError(
-                "usage", f"{flag(shapes[0])} and {flag(shapes[1])} contradict each other; give one"
-            )
-        if params.max_tokens and params.min_tokens > params.max_tokens:
-            raise UserError("usage", "--min-tokens is more than --max-tokens")
-        if params.raw:
-            for name in ("system", "examples", "image", "thinking"):
-                if getattr(params, name) not in (None, ()):
-                    raise _useless(name, "does nothing with --raw", "leave one out")
+        form = shape(params)
+        check_params(params)
         if params.grammar:
             from mediakit.engines.llama.gbnf import check_gbnf
 
             check_gbnf(params.grammar)
-        if params.projector and not params.image:
-            raise _useless("projector", "is for pictures", "add --image")
-        neutral = NEUTRAL | ({"temperature": 0.0} if shapes else {})
-        own = {"temperature"} - set(given) if shapes else set()
+        neutral = NEUTRAL | ({"temperature": 0.0} if form else {})
+        own = {"temperature"} - set(given) if form else set()
         unsaid = {k: v for k, v in neutral.items() if k in own or getattr(params, k) is None}
         return params.model_copy(update=unsaid)
 
     @classmethod
-    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
-        if told.get("objects") and not told.get("json_schema"):
-            raise _useless("objects", "prints the objects of --schema", "add that")
-        if told.get("objects") and told.get("out"):
-            raise _useless("objects", "is for standard output", "leave out -o")
-        if "choices" in told:
-            for name in ("temperature", "top_p", "top_k", "min_p", "max_tokens", "min_tokens",
-                         "stop", "repeat_penalty", "frequency_penalty", "presence_penalty",
-                         "seed"):  # fmt: skip
-                if name in told:
-                    raise _useless(name, "does nothing with --choices", "leave one out")
-        if told.get("temperature") == 0:
-            for name in ("top_p", "top_k", "min_p", "seed"):
-                if name in told:
-                    raise _useless(name, "does nothing at temperature 0", "leave one out")
+    def check_given(cls, told: Mapping[str, Any], params: ChatParams) -> None:
+        check_told(told, params)
 
     # working
 
@@ -188,7 +163,7 @@ class Chat(Task):
                 try:
                     results.append(answer(model, params_of(item), decoded.media, emit))
                 except ItemError as e:
-                    results.append(ItemError(e.code, f"{show(item.source.path)}: {e.message}"))
+                    results.append(ItemError(e.code, f"{item.source.called}: {e.message}"))
         return results
 
     def model(self, recipe: Recipe) -> "AbstractContextManager[Llama]":
@@ -237,17 +212,23 @@ def answered(
     model: "Llama", request: "Request", hear: Callable[[str], None]
 ) -> tuple["Reply", str, str]:
     """A model's reply, the answer in it and the thoughts; `hear` gets the answer in pieces and may
-    raise Stopped. ItemError."""
+    raise Stopped. ItemError, also where tokens sufficed for thoughts alone."""
     thinking, text = Thinking(), ""
+    # else the prompt or a grammar says what comes, and <think> is text like any other
+    thinks = request.raw is None and not request.grammar
 
     def take(piece: str, last: bool = False) -> None:
         nonlocal text
-        piece = thinking.answer(piece, last)
+        piece = thinking.answer(piece, last) if thinks else piece
         text += piece
         hear(piece)
 
     reply = model.reply(request, take)
     take("", last=True)
+    if thinking.thought and reply.finish_reason == "length" and not text.strip():
+        raise ItemError(
+            "answer_cut", "all tokens went into thoughts; raise --max-tokens, or --thinking false"
+        )
     return reply, text, thinking.thought.strip()
 
 
@@ -255,6 +236,8 @@ def answer(model: "Llama", params: ChatParams, question: Question, emit: Emit) -
     """The answer of a model that is loaded, as the options want it. ItemError."""
     asked_for = request(params, question.text, question.images)
     reply, text, thought = answered(model, asked_for, lambda piece: emit(0.0, "", piece))
+    if params.grammar and reply.finish_reason == "length":
+        raise ItemError("answer_cut", "the answer ended before its grammar did; raise --max-tokens")
     found = Answer(reply, text if params.raw else text.rstrip(), thought)
     if params.choices:
         found.text = reply.text
@@ -306,7 +289,3 @@ def _gpus() -> list[str]:
     from mediakit.engines.llama.devices import names
 
     return names()
-
-
-def _useless(name: str, why: str, cure: str) -> UserError:
-    return UserError("useless_option", f"{flag(name)} {why}: {cure}, or leave it out")

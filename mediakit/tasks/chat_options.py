@@ -2,12 +2,14 @@
 
 import json
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from mediakit.media.schemas import read_schema
+from mediakit.errors import show
+from mediakit.media.schemas import check, read_schema
 from mediakit.params import Execution, Options, Params, option
 from mediakit.prompts.seeds import HIGHEST
 
@@ -31,25 +33,52 @@ def _lines(path: str) -> list[object]:
     try:
         return [json.loads(line) for line in _read(path).splitlines() if line.strip()]
     except json.JSONDecodeError as e:
-        raise ValueError(f"{path} is no JSON Lines file: {e}") from None
+        raise ValueError(f"{show(path)} is no JSON Lines file: {e}") from None
 
 
 def _grammar(value: object) -> object:
-    """A file's content, unless it is a grammar itself."""
-    return value if not isinstance(value, str) or "::=" in value else _read(value)
+    """A file's content, unless it is a grammar itself; either has a rule, so that it is known for
+    one when it is read again."""
+    if not isinstance(value, str) or "::=" in value:
+        return value
+    if not value.strip():
+        raise ValueError("expected a .gbnf file, or a grammar such as root ::= [0-9]+")
+    content = _read(value)
+    if "::=" not in content:
+        raise ValueError(f"{show(value)} is no grammar: it has no rule, such as root ::= [0-9]+")
+    return content
 
 
 def _read(path: str) -> str:
     try:
         return Path(os.path.expanduser(path)).read_text(encoding="utf-8")
     except OSError as e:
-        raise ValueError(f"{path} can't be read: {e.strerror}") from None
+        raise ValueError(f"{show(path)} can't be read: {e.strerror}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text") from None
+        raise ValueError(f"{show(path)} is not UTF-8 text") from None
 
 
 def _schema(value: object) -> object:
-    return value if value is None or isinstance(value, dict) else read_schema(str(value))
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return read_schema(value)
+    try:
+        _check(json.dumps(value))
+    except TypeError as e:
+        raise ValueError(f"not JSON: {e}") from None
+    return value
+
+
+@lru_cache(maxsize=64)
+def _check(schema: str) -> None:
+    """Once, not again for each row of a list."""
+    check(json.loads(schema))
+
+
+def _texts(value: object) -> object:
+    """Of a row also a single one."""
+    return (value,) if isinstance(value, str) else value
 
 
 def _choices(value: object) -> object:
@@ -75,6 +104,7 @@ def _seed(value: int | str) -> int | str:
 Examples = Annotated[tuple[Example, ...], BeforeValidator(_examples)]
 Grammar = Annotated[str, BeforeValidator(_grammar)]
 Schema = Annotated[dict[str, Any], BeforeValidator(_schema)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Choices = Annotated[tuple[str, ...], BeforeValidator(_choices)]
 Seed = Annotated[int | str, AfterValidator(_seed)]
 
@@ -103,7 +133,7 @@ class ChatParams(Params):
         "Questions with the answers that are wanted, to learn from: a .jsonl file with prompt and "
         "answer a line, or a list in a preset. Two to eight help small models most.",
     )
-    image: tuple[str, ...] = option(
+    image: Texts = option(
         (), "A picture to ask about; needs a vision model. May be given several times."
     )
     projector: str | None = option(
@@ -174,9 +204,7 @@ class ChatParams(Params):
         ge=1,
     )
     min_tokens: int = option(0, "The answer does not end before so many tokens.", ge=0)
-    stop: tuple[str, ...] = option(
-        (), "The answer ends before this text. May be given several times."
-    )
+    stop: Texts = option((), "The answer ends before this text. May be given several times.")
     seed: Seed | None = option(
         None,
         "What chance goes by: a number, or random. Left out, it is derived from the prompt, so "

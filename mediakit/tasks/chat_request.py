@@ -10,6 +10,7 @@ from mediakit.tasks.chat_options import ChatParams
 # What counts where neither the user nor the model's entry says anything
 NEUTRAL: dict[str, Any] = {**asdict(Sampling()), "max_tokens": 1024}
 del NEUTRAL["seed"]
+_RANDOM = 2**32 - 1  # the seed by which llama.cpp means any
 
 
 def request(params: ChatParams, text: str, images: tuple[bytes, ...] = ()) -> Request:
@@ -38,7 +39,7 @@ def asking(params: ChatParams, turns: Iterable[Message], raw: str | None = None)
     return Request(
         messages=() if raw is not None else tuple(turns),
         raw=raw,
-        sampling=Sampling(**settled, seed=int(p.seed or 0)),
+        sampling=Sampling(**settled, seed=int(p.seed or 0) % _RANDOM),
         max_tokens=max_tokens,
         min_tokens=p.min_tokens,
         stop=p.stop,

@@ -9,7 +9,7 @@ from mediakit.batch.item import Source
 from mediakit.errors import ItemError, show
 from mediakit.prompts.filling import fill
 from mediakit.prompts.names import slug
-from mediakit.prompts.seeds import DERIVED, Seeds, parse_seeds, seeds_of
+from mediakit.prompts.seeds import DERIVED, parse_seeds, seeds_of
 
 
 class Spreader:
@@ -21,7 +21,12 @@ class Spreader:
     def __call__(self, source: Source, params: Any) -> Iterator[Source]:
         row = dict(source.row or {})
         if source.is_text:
-            text = _asked(source, params.template)
+            try:
+                text = _asked(source, params.template)
+            except ItemError as e:  # the text goes into the record of the failure
+                path = source.path.encode("utf-8", "backslashreplace").decode()
+                yield replace(source, path=path, error=e)
+                return
             row |= {"prompt": text, "template": None}
             times = self._asked[text]
             self._asked[text] += 1
@@ -29,8 +34,7 @@ class Spreader:
             source = replace(source, path=text, relative=relative)
         else:
             text, times = source.relative, 0
-        seeds = DERIVED if params.seed is None else parse_seeds(params.seed)
-        row["seed"] = _seed(seeds, text, times)
+        row["seed"] = seed_of(params.seed, text, times)
         beside = {f"image{n or ''}": path for n, path in enumerate(params.image)}
         yield replace(source, row=row, beside=beside)
 
@@ -58,5 +62,7 @@ def asked(template: str | None, text: str, columns: Any) -> str:
     return text
 
 
-def _seed(seeds: Seeds, text: str, times: int) -> int:
+def seed_of(told: int | str | None, text: str, times: int) -> int:
+    """The seed of a question that was asked `times` before, by what --seed says."""
+    seeds = DERIVED if told is None else parse_seeds(told)
     return next(iter(seeds_of(seeds, 1, text, times)))

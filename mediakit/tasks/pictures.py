@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from mediakit import device
 from mediakit.batch.files import output_error
@@ -31,7 +31,7 @@ from mediakit.models.cache import ModelCache
 from mediakit.models.spec import ModelSpec
 from mediakit.models.state_dicts import Weights
 from mediakit.models.store import Store
-from mediakit.params import PictureInput, PictureOutput
+from mediakit.params import Options, PictureInput, PictureOutput
 
 if TYPE_CHECKING:
     from mediakit.media.pictures import Picture, Result, Written
@@ -150,8 +150,11 @@ class PictureTask(Task):
             raise output_error(item.output or item.key, e) from None
 
 
-def flag(name: str) -> str:
-    """The option of a field."""
+def flag(name: str, *models: type[Options]) -> str:
+    """The option of a field; what it is called in its own words, if it is one of the `models`'."""
+    for field in (model.model_fields[name] for model in models if name in model.model_fields):
+        if isinstance(field.json_schema_extra, dict) and "flags" in field.json_schema_extra:
+            return str(cast(list[str], field.json_schema_extra["flags"])[-1])
     return "--" + name.replace("_", "-")
 
 

@@ -18,10 +18,18 @@ pytest.importorskip("llama_cpp")
 
 import jsonschema
 
+from mediakit.cli.render import printable
+from mediakit.engines.llama.request import Reply, Request
+from mediakit.errors import ItemError
 from mediakit.models.catalog import known
 from mediakit.models.store import Store
+from mediakit.tasks.chat import answered
+from mediakit.tasks.chat_options import ChatParams
+from mediakit.tasks.chat_request import NEUTRAL, asking
 
 SHORT = ("--max-tokens", "8", "--temperature", "0")
+MAIN = "from mediakit.cli.app import main; main()"
+TALK = [sys.executable, "-c", MAIN, "chat", "--preset", "starter"]
 REVIEWS = ("I love it, works perfectly", "awful, broke after a day", "good value, bad smell")
 
 
@@ -228,9 +236,14 @@ def test_examples_and_raw(chat: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--schema", "a str", "--choices", "a,b"), "contradict"),
+        (("--schema", "a str", "--choices", "a,b"), "--schema and --choices contradict"),
         (("--raw", "--system", "x"), "--system does nothing with --raw"),
         (("--objects",), "--objects prints the objects of --schema"),
+        (("--objects", "--json", "--schema", "a str"), "--objects does nothing with --json"),
+        (("--objects", "-o", "x.json", "--schema", "a str"), "--objects does nothing with --out"),
+        (("--schema", "a str", "--seed", "5"), "--seed does nothing with --schema unless"),
+        (("--grammar", 'root ::= "a"', "--top-k", "5"), "--top-k does nothing with --grammar"),
+        (("--grammar", ""), "expected a .gbnf file, or a grammar such as"),
         (("--choices", "a"), "two or more"),
         (("--choices", "a,b", "--temperature", "1"), "--temperature does nothing"),
         (("--temperature", "0", "--top-k", "5"), "--top-k does nothing"),
@@ -243,6 +256,106 @@ def test_options_that_do_not_go_together(chat: Any, options: tuple[str, ...], sa
     found = chat("Hello", *options, status=2)
     assert said in found.stderr
     assert found.stderr.count("\n") == 1
+
+
+def test_a_bad_row_fails_alone(chat: Any, home: Path) -> None:
+    rows = [
+        r'{"prompt": "\ud800"}',
+        '{"prompt": "a", "json_schema": {"type": "strin"}}',
+        '{"prompt": "a", "seed": "soon"}',
+        '{"prompt": "Say hello.", "stop": "hello", "max_tokens": 4}',
+    ]
+    (home / "rows.jsonl").write_text("\n".join(rows))
+    found = chat("--from", "rows.jsonl", "--temperature", "0", "--json", status=1)
+    assert found.errors == ["bad_prompt", "bad_schema", "bad_row"]
+    assert "rows.jsonl:1: " in found.stderr or "rows.jsonl line 1: " in found.stderr
+    assert r"\ud800" in found.stderr
+    assert found.records[-1]["params"]["stop"] == ["hello"]
+    assert [r["status"] for r in found.records].count("done") == 1
+
+
+def test_a_file_without_a_rule_is_no_grammar(chat: Any, home: Path) -> None:
+    (home / "g.gbnf").write_text("no rule\n")
+    found = chat("Anything", "--grammar", "g.gbnf", status=2)
+    assert "g.gbnf is no grammar: it has no rule" in found.stderr
+
+
+def test_an_answer_that_its_grammar_did_not_end(chat: Any) -> None:
+    grammar = ("--grammar", 'root ::= "AB" [a-z]{200}')
+    found = chat("Anything", *grammar, "--max-tokens", "8", status=1)
+    assert found.errors == ["answer_cut"]
+    assert "--max-tokens" in found.stderr
+    assert found.stdout == b""
+    (plain,) = chat("Tell a story.", *SHORT, "--json").records
+    assert (plain["status"], plain["result"]["finish_reason"]) == ("done", "length")
+
+
+def test_a_continuation_keeps_its_space_and_a_grammar_its_marks(chat: Any) -> None:
+    (raw,) = chat("The capital of France is", "--raw", *SHORT, "--json").records
+    assert raw["result"]["text"].startswith(" ")
+    found = chat("Anything", "--grammar", 'root ::= "<think>a</think>b"', "--json").records[0]
+    assert found["result"]["text"] == "<think>a</think>b"
+    assert "thinking" not in found["result"]
+
+
+def test_a_schema_of_a_preset_gives_objects(mediakit: Any, home: Path) -> None:
+    (home / "p.yaml").write_text(
+        "chat: {model: smollm2-135m-instruct, json_schema: 'age int', max_tokens: 40}\n"
+    )
+    found = mediakit("chat", "Tom is 5.", "--preset", "p.yaml", "--objects")
+    assert isinstance(found.records[0]["age"], int)
+    refused = mediakit("chat", "Tom", "--preset", "p.yaml", "--seed", "5", status=2)
+    assert "--seed does nothing with --schema" in refused.stderr
+    mediakit("chat", "Tom", "--preset", "p.yaml", "--seed", "5", "--temperature", "0.7")
+
+
+def test_messages_do_not_quote_a_whole_prompt(chat: Any, home: Path) -> None:
+    words = "word " * 400
+    found = chat(words, "--context-length", "256", *SHORT, status=1)
+    assert "word word..." in found.stderr
+    assert "word " * 20 not in found.stderr
+    warned = chat(words, "--context-length", "256", *SHORT, "--truncate", "-v")
+    assert "word word...: " in warned.stderr
+    assert "word " * 20 not in warned.stderr
+
+
+def test_the_seed_by_which_llama_cpp_means_any() -> None:
+    params = ChatParams(**NEUTRAL, seed=2**32 - 1)
+    assert asking(params, []).sampling.seed == 0
+    assert asking(params.model_copy(update={"seed": 2**32 - 2}), []).sampling.seed == 2**32 - 2
+
+
+def test_tokens_that_sufficed_for_thoughts_alone() -> None:
+    class Thinker:
+        def reply(self, request: Request, take: Callable[[str], None]) -> Reply:
+            take("<think>so and so")
+            return Reply("<think>so and so", "length", 5, 0, 4, 0.1, 0.1)
+
+    model: Any = Thinker()
+    with pytest.raises(ItemError, match="--max-tokens") as e:
+        answered(model, Request(), lambda piece: None)
+    assert e.value.code == "answer_cut"
+    _, text, thought = answered(model, Request(raw="Say"), lambda piece: None)
+    assert (text, thought) == ("<think>so and so", "")
+
+
+def test_an_empty_pipe_is_told(chat: Any, home: Path) -> None:
+    def said(*more: str, stdin: bytes = b"") -> str:
+        command = [*TALK, "Say hello.", *SHORT, *more]
+        done = subprocess.run(command, input=stdin, capture_output=True, check=True)
+        return done.stderr.decode()
+
+    told = "mediakit chat: standard input was empty\n"
+    assert told in said()
+    assert told not in said("-q")
+    assert told not in said(stdin=b"Hello.")
+    assert told not in chat("Say hello.", *SHORT).stderr  # its standard input is a file
+
+
+def test_what_a_terminal_obeys_is_left_out() -> None:
+    kept = "a\tb\n\u00a0\u3000\u200d\u200c\u00e9\U0001f468"
+    assert printable(kept) == kept
+    assert printable("a\x1b[31m\r\x9b\u202eb\u2066\ud800c\x7f\0") == "a[31mbc"
 
 
 def test_a_prompt_longer_than_the_context(chat: Any, home: Path) -> None:
@@ -341,6 +454,65 @@ def test_a_conversation(home: Path) -> None:
     assert [turn["role"] for turn in saved["messages"]] == ["user", "assistant"] * 2
     assert saved["messages"][0]["content"] == "My name is Ada."
     assert saved["messages"][2]["content"] == "two\nlines"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--image", "x.png"), "--image"),
+        (("--json",), "--json"),
+        (("-o", "foo.csv"), "--out"),
+        (("--template", "A {text}"), "--template"),
+        (("--schema", "a str"), "--schema"),
+        (("--raw",), "--raw"),
+        (("--dry-run",), "--dry-run"),
+        (("--limit", "3"), "--limit"),
+        (("--grammar", 'root ::= "a"'), "--grammar"),
+    ],
+)
+def test_a_conversation_refuses_what_it_would_ignore(
+    home: Path, options: tuple[str, ...], named: str
+) -> None:
+    talk = Terminal([*TALK, *options])
+    talk.until(f"{named} does nothing in a conversation")
+    talk.until("[useless_option]")
+    assert talk.status() == 2
+
+
+def test_what_a_conversation_says_of_itself(home: Path) -> None:
+    talk = Terminal(["/usr/bin/env", "PYTHONIOENCODING=ascii", *TALK, *SHORT, "--system", "Short."])
+    talk.until("> ")
+    talk.type("/system\n")
+    talk.until("Short.")
+    talk.type("/system -\n")
+    talk.type("/system\n")
+    talk.until("nothing")
+    talk.type("//help is what I ask: caf\u00e9\n")
+    talk.until("> ")
+    talk.type("/save talk.json\n")
+    talk.until("saved 2 turns")
+    talk.type("\x04")
+    assert talk.status() == 0
+    saved = json.loads((home / "talk.json").read_text())
+    assert saved["system"] is None
+    assert saved["messages"][0]["content"].startswith("/help is what I ask")
+
+
+def test_a_seed_at_random_differs_each_time(home: Path) -> None:
+    talk = Terminal([*TALK, "--seed", "random", "--temperature", "3", "--max-tokens", "24"])
+    answers = set()
+    for _ in range(2):
+        talk.until("> ")
+        talk.type("/reset\n")
+        talk.until("> ")
+        talk.type("Tell me a story.\n")
+        talk.until("story.")
+        answers.add(talk.until("> ").strip())
+        talk.type("/reset\n")
+    talk.until("> ")
+    talk.type("/exit\n")
+    assert talk.status() == 0
+    assert len(answers) == 2
 
 
 def test_ctrl_c_ends_an_answer_and_not_the_conversation(home: Path) -> None:

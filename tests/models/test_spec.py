@@ -1,9 +1,10 @@
 """What a spec says about a model, and how its own values are filled in."""
 
 from hashlib import sha256
+from typing import Annotated
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from mediakit.errors import UserError
 from mediakit.models.spec import ModelFile, ModelSpec, fill_in
@@ -54,6 +55,21 @@ def test_only_what_was_left_out_is_filled_in(spec_of):
     assert fill_in(DemoParams(), "upscale", spec).scale == 4
     params = DemoParams()
     assert fill_in(params, "fixface", spec) is params
+
+
+def test_what_was_said_is_not_read_again(spec_of):
+    def read(value):
+        if value.endswith("!"):
+            raise ValueError("read again")
+        return value + "!"
+
+    class Once(Params):
+        scale: int | None = None
+        text: Annotated[str, BeforeValidator(read)] = ""
+
+    spec = spec_of({"a.pth": b""}, defaults={"upscale": {"scale": 4}})
+    filled = fill_in(Once(text="a"), "upscale", spec)
+    assert (filled.scale, filled.text) == (4, "a!")
 
 
 @pytest.mark.parametrize(

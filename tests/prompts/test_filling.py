@@ -27,3 +27,12 @@ def test_a_row_with_nothing_to_ask_about(empty: object) -> None:
     assert e.value.code == "no_prompt"
     assert fill("{a}-{b}", {"a": empty, "b": 0}).endswith("-0")
     assert fill("no places", {}) == "no places"
+
+
+def test_a_column_may_be_called_anything() -> None:
+    columns = {"état": "bon", "1st": "a", "what (else)?": "b", "x": "c"}
+    assert fill("{état} {1st} {what (else)?} {x}", columns) == "bon a b c"
+    assert names("{état} {1st} {what (else)?}") == ["état", "1st"]
+    assert fill('{"a": 1} {x}', columns) == '{"a": 1} c'
+    with pytest.raises(ItemError, match=r"\{2nd\} is no column"):
+        fill("{2nd}", columns)

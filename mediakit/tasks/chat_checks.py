@@ -1,0 +1,68 @@
+"""Which options of chat contradict each other, and which would do nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mediakit.errors import UserError
+from mediakit.params import Batch
+from mediakit.tasks.chat_options import ChatExecution, ChatParams
+from mediakit.tasks.pictures import flag
+
+# Two of these contradict each other; of one the answer is the likeliest, unless told otherwise.
+_SHAPES = ("json_schema", "grammar", "choices")
+_CHANCE = ("top_p", "top_k", "min_p", "seed")
+_WRITING = ("temperature", *_CHANCE, "max_tokens", "min_tokens", "stop", "repeat_penalty",
+            "frequency_penalty", "presence_penalty")  # fmt: skip
+_TURNS = ("system", "examples", "image", "thinking")
+
+
+def shape(params: ChatParams) -> str | None:
+    """The option whose form the answer has; UserError for two."""
+    shapes = [name for name in _SHAPES if getattr(params, name)]
+    if len(shapes) > 1:
+        raise UserError(
+            "usage", f"{_flag(shapes[0])} and {_flag(shapes[1])} contradict each other; give one"
+        )
+    return shapes[0] if shapes else None
+
+
+def check_params(params: ChatParams) -> None:
+    """UserError for Params that can't stand together, whoever gave them."""
+    if params.max_tokens and params.min_tokens > params.max_tokens:
+        raise UserError("usage", "--min-tokens is more than --max-tokens")
+    if params.raw:
+        for name in _TURNS:
+            if getattr(params, name) not in (None, ()):
+                raise _useless(name, "does nothing with --raw", "leave one out")
+    if params.projector and not params.image:
+        raise _useless("projector", "is for pictures", "add --image")
+
+
+def check_told(told: Mapping[str, Any], params: ChatParams) -> None:
+    """UserError for what the command line says and does nothing beside `params`."""
+    if told.get("objects"):
+        if not params.json_schema:
+            raise _useless("objects", "prints the objects of --schema", "add that")
+        for name in ("out", "json_lines"):
+            if told.get(name):
+                raise _useless("objects", f"does nothing with {_flag(name)}", "leave one out")
+    form = shape(params)
+    useless: tuple[str, ...] = ()
+    beside = ""
+    if params.choices:
+        useless, beside = _WRITING, "with --choices"
+    elif params.temperature == 0:
+        useless, beside = _CHANCE, "at temperature 0"
+    elif form and params.temperature is None:
+        useless, beside = _CHANCE, f"with {_flag(form)} unless there is a --temperature"
+    for name in useless:
+        if name in told:
+            raise _useless(name, f"does nothing {beside}", "leave one out")
+
+
+def _flag(name: str) -> str:
+    return flag(name, ChatParams, ChatExecution, Batch)
+
+
+def _useless(name: str, why: str, cure: str) -> UserError:
+    return UserError("useless_option", f"{_flag(name)} {why}: {cure}, or leave it out")
