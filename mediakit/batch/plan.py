@@ -317,6 +317,10 @@ def _in_error(source: Source, recipe: Recipe | MediakitError | None, error: Medi
     """An item that can't be made, under a key of its own: its name may be another item's."""
     row = f"#{hash_of(source)[:12]}" if source.row else ""
     known = recipe if isinstance(recipe, Recipe) else None
+    try:
+        os.fsencode(source.path)
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON may hold, has no bytes
+        source = replace(source, path=show(source.path))
     return Item(f"{NAMELESS}{source.path}{row}", source, None, known, error)
 
 
@@ -332,12 +336,17 @@ def _item_error(source: Source, error: MediakitError) -> ItemError:
 
 
 def _bad_row(source: Source, error: ValidationError) -> ItemError:
-    return ItemError("bad_row", f"{_whose(source)}: {fault(error)}")
+    told = f"{_whose(source)}: {fault(error)}"
+    if source.columns:
+        told += "; with a template, a column called as an option is that option: rename it"
+    return ItemError("bad_row", told)
 
 
 def _whose(source: Source) -> str:
     """The input, after the line of the list that names it."""
-    path = show(source.path)
+    path = source.called if source.is_text else show(source.path)
+    if source.is_text:
+        return path
     return f"{show(source.where)}: {path}" if source.where else path
 
 

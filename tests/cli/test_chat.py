@@ -262,7 +262,7 @@ def test_a_bad_row_fails_alone(chat: Any, home: Path) -> None:
     rows = [
         r'{"prompt": "\ud800"}',
         '{"prompt": "a", "json_schema": {"type": "strin"}}',
-        '{"prompt": "a", "seed": "soon"}',
+        r'{"prompt": "\udfff", "seed": "soon"}',
         '{"prompt": "Say hello.", "stop": "hello", "max_tokens": 4}',
     ]
     (home / "rows.jsonl").write_text("\n".join(rows))
