@@ -60,7 +60,7 @@ def site(home):
 
 def own(ran):
     """Its output without what is said of the models that ship with mediakit."""
-    return "".join(line for line in ran.stdout.splitlines(True) if "starter-diffusion" not in line)
+    return "".join(line for line in ran.stdout.splitlines(True) if "starter-" not in line)
 
 
 def run(*arguments: str, status: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:

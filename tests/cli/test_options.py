@@ -158,6 +158,7 @@ USELESS = [
     "b.jpg -o out --lossless",
     "a.png -o out --format webp --lossless --quality 90",
     "a.png -o out --denoise 0.5",
+    "a.png -o out --face-model gfpgan-1.4 --no-fix-faces",
 ]
 CONTRADICTIONS = [
     "a.png -o out -q -v",
@@ -180,6 +181,7 @@ USEFUL = [
     "a.png -o out --max-side 100 --downscale-first 1.5",
     "a.png -o out --model realesr-general-x4v3 --denoise 0.2",
     "b.jpg -o - --quality 90",
+    "a.png -o out --fix-faces --face-model gfpgan-1.4 --detector yunet",
     "- -o out --quality 90",
     "a.png -o x.png --format png --force",
     "b.jpg -o out --background white",

@@ -143,7 +143,7 @@ def test_the_real_thing_in_a_process_of_its_own(put: Any, mediakit: Any) -> None
     first = mediakit.process("upscale", "p", "-o", "out", "--preset", "starter", "--json", "-v")
     (record,) = first.records
     assert record["models"][0]["name"] == "realesr-animevideov3"
-    assert record["given"] == ["model"]
+    assert record["given"] == ["model", "face_model", "detector"]
     assert "models: 1 loaded" in first.stderr and "device cpu" in first.stderr
     with Image.open("out/a.png") as picture:
         colour = picture.resize((1, 1)).getpixel((0, 0))

@@ -53,7 +53,7 @@ class Used:
         (item,) = self.planner.items([Source("a.png", "a.png")])
         decoded = Decoded(Picture(np.zeros((side, side // 2, 3), np.uint8), "png"), ())
         work: list[tuple[Item, Decoded]] = [(item, decoded)]
-        (made,) = self.task.compute(work, lambda share, told="": None)
+        (made,) = self.task.compute(work, lambda share, told="", piece="": None)
         assert made.rows.whole().shape == (side * 2, side // 2 * 2, 3)
         return decoded.warnings
 
