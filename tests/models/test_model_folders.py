@@ -127,7 +127,7 @@ def test_an_unchanged_folder_is_not_read_again(home):
 def test_a_folder_hides_no_name_of_the_catalog(home, monkeypatch):
     monkeypatch.chdir(home)
     write(home / "sdxl", folder())
-    assert find("sdxl") is known()["sdxl"]
+    assert find("sdxl") == known()["sdxl"]
     assert find("./sdxl").local == home / "sdxl"
     write(home / "own-model", folder())
     assert find("own-model").local == home / "own-model"
