@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# a shell's background job ignores control C, and so would all that it starts: not here
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMAND = str(Path(sys.executable).parent / "mediakit")
 

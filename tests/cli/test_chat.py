@@ -2,12 +2,8 @@
 
 import csv
 import json
-import os
-import pty
-import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +25,7 @@ from mediakit.tasks.chat_request import NEUTRAL, asking
 
 SHORT = ("--max-tokens", "8", "--temperature", "0")
 MAIN = "from mediakit.cli.app import main; main()"
-TALK = [sys.executable, "-c", MAIN, "chat", "--preset", "starter"]
+CHAT = [sys.executable, "-c", MAIN, "chat", "--preset", "starter"]
 REVIEWS = ("I love it, works perfectly", "awful, broke after a day", "good value, bad smell")
 
 
@@ -341,7 +337,7 @@ def test_tokens_that_sufficed_for_thoughts_alone() -> None:
 
 def test_an_empty_pipe_is_told(chat: Any, home: Path) -> None:
     def said(*more: str, stdin: bytes = b"") -> str:
-        command = [*TALK, "Say hello.", *SHORT, *more]
+        command = [*CHAT, "Say hello.", *SHORT, *more]
         done = subprocess.run(command, input=stdin, capture_output=True, check=True)
         return done.stderr.decode()
 
@@ -372,8 +368,7 @@ def test_a_prompt_longer_than_the_context(chat: Any, home: Path) -> None:
 def test_a_closed_pipe_ends_quietly(chat: Any, home: Path) -> None:
     prompts = "".join(f"Say {n}.\n" for n in range(20))
     (home / "p.txt").write_text(prompts)
-    main = "from mediakit.cli.app import main; main()"
-    command = [sys.executable, "-c", main, "chat", "--preset", "starter", "--from", "p.txt", *SHORT]
+    command = [*CHAT, "--from", "p.txt", *SHORT]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
     ) as process:
@@ -384,148 +379,3 @@ def test_a_closed_pipe_ends_quietly(chat: Any, home: Path) -> None:
         assert process.wait(60) == 141
     assert "Traceback" not in said
     assert "pipe closed" in said
-
-
-class Terminal:
-    """A process on a terminal of its own."""
-
-    def __init__(self, command: list[str]) -> None:
-        self.pid, self.fd = pty.fork()
-        if not self.pid:
-            os.execve(command[0], command, {**os.environ, "TERM": "xterm", "COLUMNS": "100"})
-        self.seen = ""
-
-    def until(self, wanted: str, seconds: float = 60) -> str:
-        """What came up to `wanted`."""
-        end = time.monotonic() + seconds
-        while wanted not in self.seen:
-            if not select.select([self.fd], [], [], max(0, end - time.monotonic()))[0]:
-                raise AssertionError(f"no {wanted!r} in {self.seen!r}")
-            self.seen += os.read(self.fd, 4096).decode(errors="replace")
-        found, _, self.seen = self.seen.partition(wanted)
-        return found
-
-    def type(self, text: str) -> None:
-        os.write(self.fd, text.encode())
-
-    def status(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
-def test_a_conversation(home: Path) -> None:
-    main = "from mediakit.cli.app import main; main()"
-    talk = Terminal(
-        [
-            sys.executable,
-            "-c",
-            main,
-            "chat",
-            "--preset",
-            "starter",
-            *SHORT,
-        ]
-    )
-    talk.until("> ")
-    talk.type("My name is Ada.\n")
-    talk.until("Ada.")
-    assert talk.until("> ").strip()
-    talk.type("/system You are a pirate.\n")
-    talk.until("> ")
-    talk.type('"""two\nlines"""\n')
-    talk.until("> ")
-    talk.type("/save talk.json\n")
-    talk.until("saved 4 turns")
-    talk.until("> ")
-    talk.type("/save talk.json\n")
-    talk.until("[would_overwrite]")
-    talk.type("/reset\n")
-    talk.until("> ")
-    talk.type("/load talk.json\n")
-    talk.until("4 turns")
-    talk.type("/nonsense\n")
-    talk.until("there is no /nonsense")
-    talk.type("/help\n")
-    talk.until("/load FILE")
-    talk.until("> ")
-    talk.type("\x04")
-    assert talk.status() == 0
-    saved = json.loads((home / "talk.json").read_text())
-    assert saved["system"] == "You are a pirate."
-    assert [turn["role"] for turn in saved["messages"]] == ["user", "assistant"] * 2
-    assert saved["messages"][0]["content"] == "My name is Ada."
-    assert saved["messages"][2]["content"] == "two\nlines"
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        (("--image", "x.png"), "--image"),
-        (("--json",), "--json"),
-        (("-o", "foo.csv"), "--out"),
-        (("--template", "A {text}"), "--template"),
-        (("--schema", "a str"), "--schema"),
-        (("--raw",), "--raw"),
-        (("--dry-run",), "--dry-run"),
-        (("--limit", "3"), "--limit"),
-        (("--grammar", 'root ::= "a"'), "--grammar"),
-    ],
-)
-def test_a_conversation_refuses_what_it_would_ignore(
-    home: Path, options: tuple[str, ...], named: str
-) -> None:
-    talk = Terminal([*TALK, *options])
-    talk.until(f"{named} does nothing in a conversation")
-    talk.until("[useless_option]")
-    assert talk.status() == 2
-
-
-def test_what_a_conversation_says_of_itself(home: Path) -> None:
-    talk = Terminal(["/usr/bin/env", "PYTHONIOENCODING=ascii", *TALK, *SHORT, "--system", "Short."])
-    talk.until("> ")
-    talk.type("/system\n")
-    talk.until("Short.")
-    talk.type("/system -\n")
-    talk.type("/system\n")
-    talk.until("nothing")
-    talk.type("//help is what I ask: caf\u00e9\n")
-    talk.until("> ")
-    talk.type("/save talk.json\n")
-    talk.until("saved 2 turns")
-    talk.type("\x04")
-    assert talk.status() == 0
-    saved = json.loads((home / "talk.json").read_text())
-    assert saved["system"] is None
-    assert saved["messages"][0]["content"].startswith("/help is what I ask")
-
-
-def test_a_seed_at_random_differs_each_time(home: Path) -> None:
-    talk = Terminal([*TALK, "--seed", "random", "--temperature", "3", "--max-tokens", "24"])
-    answers = set()
-    for _ in range(2):
-        talk.until("> ")
-        talk.type("/reset\n")
-        talk.until("> ")
-        talk.type("Tell me a story.\n")
-        talk.until("story.")
-        answers.add(talk.until("> ").strip())
-        talk.type("/reset\n")
-    talk.until("> ")
-    talk.type("/exit\n")
-    assert talk.status() == 0
-    assert len(answers) == 2
-
-
-def test_ctrl_c_ends_an_answer_and_not_the_conversation(home: Path) -> None:
-    main = "from mediakit.cli.app import main; main()"
-    talk = Terminal(
-        [sys.executable, "-c", main, "chat", "--preset", "starter", "--min-tokens", "900"]
-    )
-    talk.until("> ")
-    talk.type("Tell me a long story.\n")
-    talk.until("story.")
-    time.sleep(1)
-    talk.type("\x03")
-    talk.until("(stopped)")
-    talk.until("> ")
-    talk.type("/exit\n")
-    assert talk.status() == 0

@@ -116,11 +116,13 @@ class Shell:
         return self.run("in", "-o", "out", *args, **environment)
 
     def outputs(self) -> dict[str, str]:
-        return {
-            str(path.relative_to(self.out)): path.read_text()
-            for path in self.out.rglob("*")
-            if path.is_file() and ".mediakit" not in path.parts
-        }
+        """What is there but the state: a run may be making and removing folders in that."""
+        found = {}
+        for folder, folders, names in os.walk(self.out):
+            folders[:] = [name for name in folders if name != ".mediakit"]
+            paths = [Path(folder) / name for name in names]
+            found |= {str(p.relative_to(self.out)): p.read_text() for p in paths if p.is_file()}
+        return found
 
     def expected(self) -> dict[str, str]:
         return {p.name: p.read_text().upper() for p in (self.folder / "in").glob("*.txt")}
