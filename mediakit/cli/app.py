@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -44,6 +44,7 @@ TOOLS = {
     "devices": ("mediakit.cli.devices", "Say where models can run, and what is free there."),
 }
 COMMANDS = TASKS | TOOLS
+_BY_SIGNAL = {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
 
 
 class LazyGroup(TyperGroup):
@@ -118,7 +119,12 @@ def main() -> None:
     _open_closed()
     # looking for them reads the metadata of everything that is installed, at each start
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    if status in _BY_SIGNAL:
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(status)  # a thread may be within a net for minutes yet, and exit() waits for it
+    sys.exit(status)
 
 
 def _open_closed() -> None:

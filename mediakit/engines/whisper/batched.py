@@ -11,7 +11,7 @@ from mediakit.engines.whisper.segments import flagged, invented, moved, segments
 from mediakit.engines.whisper.stretches import Samples, Stretch
 from mediakit.engines.whisper.windows import Window, batches, windows
 from mediakit.engines.whisper.words import Timed, aligned
-from mediakit.errors import ItemError
+from mediakit.errors import ItemError, Stopped
 from mediakit.media.transcripts import Segment, Transcript
 
 
@@ -42,20 +42,22 @@ def batched(
     found: dict[int, list[_Found]] = {at: [] for at in range(len(jobs))}
     broken: dict[int, ItemError] = {}
     done = 0
-    with ThreadPoolExecutor(workers) as pool:
-        sizes = {pool.submit(_careful, jobs, batch): len(batch) for batch in work}
-        try:
-            for future in as_completed(sizes):
-                for each in future.result():
-                    if isinstance(each, _Found):
-                        found[each.window.owner].append(each)
-                    else:
-                        broken |= each
-                done += sizes[future]
-                emit(done / total)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    pool, patient = ThreadPoolExecutor(workers, "whisper"), True
+    sizes = {pool.submit(_careful, jobs, batch): len(batch) for batch in work}
+    try:
+        for future in as_completed(sizes):
+            for each in future.result():
+                if isinstance(each, _Found):
+                    found[each.window.owner].append(each)
+                else:
+                    broken |= each
+            done += sizes[future]
+            emit(done / total)
+    except Stopped:
+        patient = False  # the process ends; of a large model, a batch may take minutes
+        raise
+    finally:
+        pool.shutdown(wait=patient, cancel_futures=True)
     return [broken.get(at) or _transcript(job, found[at]) for at, job in enumerate(jobs)]
 
 

@@ -1,8 +1,10 @@
 """Real speech through a real model: words, times, doubts, batches, and what is no model."""
 
+import itertools
 import json
 import re
 import shutil
+import threading
 from dataclasses import replace
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mediakit.engines.whisper.decode import Ear
 from mediakit.engines.whisper.engine import join, load
 from mediakit.engines.whisper.request import RATE, Beams, Doubts, Request
 from mediakit.engines.whisper.stretches import Stretch, stretches
@@ -201,6 +204,27 @@ def test_what_emit_raises_passes(whisper, clips):
     with pytest.raises(Stopped):
         whisper.transcribe(tasks, 1, stop)
     assert isinstance(hear(whisper, clips.values(), ENGLISH)[0], Transcript)
+
+
+def test_who_stops_does_not_wait_for_a_batch_in_work(whisper, clips, monkeypatch):
+    encode, begun, free, ended = Ear.encode, itertools.count(), threading.Event(), threading.Event()
+
+    def held(ear, *sounds):
+        if next(begun):
+            free.wait(60)
+            ended.set()
+        return encode(ear, *sounds)
+
+    def stop(share: float) -> None:
+        raise Stopped
+
+    monkeypatch.setattr(Ear, "encode", held)
+    tasks = [(s, ENGLISH) for clip in clips.values() for s in stretches([clip], ENGLISH)]
+    with pytest.raises(Stopped):
+        whisper.transcribe(tasks, 1, stop)
+    assert not ended.is_set()
+    free.set()
+    assert ended.wait(60)
 
 
 def test_what_a_model_knows(whisper):
