@@ -6,7 +6,7 @@ to do and where their outputs go.
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -233,3 +233,11 @@ class Batch(Options):
     no_progress: bool = option(
         False, "No progress bar (there is none anyway unless standard error is a terminal)."
     )
+
+
+def flag(name: str, *models: type[Options]) -> str:
+    """The option of a field; what it is called in its own words, if it is one of the `models`'."""
+    for field in (model.model_fields[name] for model in models if name in model.model_fields):
+        if isinstance(field.json_schema_extra, dict) and "flags" in field.json_schema_extra:
+            return str(cast(list[str], field.json_schema_extra["flags"])[-1])
+    return "--" + name.replace("_", "-")

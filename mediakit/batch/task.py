@@ -29,6 +29,8 @@ class Emit(Protocol):
 
 # An input and its Params, without the model's own values -> the inputs that it means
 Spread = Callable[[Source, Any], Iterable[Source]]
+# An option's field, why it does nothing, and what to do about it but leave it out, if anything
+Useless = tuple[str, str, str]
 
 
 class Task(ABC):
@@ -141,19 +143,17 @@ class Task(ABC):
         return
 
     @classmethod
-    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
-        """UserError("useless_option") for an option that would do nothing.
+    def useless(
+        cls, told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
+    ) -> Iterator[Useless]:
+        """The options that do nothing, of those that were `told` on the command line.
 
-        `told` holds the Params and Execution options of the command line with their values,
-        `outputs` the names of all outputs, none where they are not known yet.
+        `values` are those of all options, whoever set them; `outputs` the names of all outputs,
+        none where they are not known yet. Where "list_file" was told, there are rows, which may
+        hold what an option needs or rule it out.
         """
-        return
-
-    @classmethod
-    def check_given(cls, told: Mapping[str, Any], params: Any) -> None:
-        """UserError("useless_option") for an option that would do nothing beside `params`, which
-        are those of the command line, environment and preset; `told` as in check_useful."""
-        return
+        if "threads" in told and values["device"].split(":")[0] in ("cuda", "mps"):
+            yield "threads", "does nothing on a GPU", "leave --device out"
 
     @classmethod
     def sniff(cls, head: bytes) -> str:

@@ -15,6 +15,7 @@ from mediakit.cli.options import Given
 from mediakit.errors import UserError, show
 from mediakit.models import catalog
 from mediakit.models.spec import ModelSpec
+from mediakit.params import Batch, flag
 from mediakit.tasks import registry
 
 
@@ -47,13 +48,13 @@ def check_together(given: Given, arguments: list[str]) -> None:
 def check_place(task: type[Task], given: Given, output: Output) -> None:
     """UserError for options that do nothing where the output goes."""
     told = given.told
-    task.check_given(told, given.params)
+    check_useful(task, given, [])
     if "name" in told and not output.many:
         raise UserError("useless_option", "--name does nothing without -o DIR; leave it out")
     if given.batch.beside and not task.prints:
         raise UserError("usage", "--beside is for tasks that write text; use -o DIR")
     if output.gathered:
-        for name in {"name", "format"} & told.keys():
+        for name in {"name", "format"} & told:
             raise UserError(
                 "useless_option",
                 f"--{name} does nothing for one file of all results; leave it out, or use -o DIR",
@@ -100,7 +101,15 @@ def _no_format() -> UserError:
 def check_items(task: type[Task], given: Given, items: list[Item]) -> None:
     """UserError for options that do nothing for any of the items."""
     outputs = [(i.output or show(i.key), *i.also) for i in items if i.recipe]
-    task.check_useful(given.told, [path for paths in outputs for path in paths])
+    check_useful(task, given, [path for paths in outputs for path in paths])
+
+
+def check_useful(task: type[Task], given: Given, outputs: list[str]) -> None:
+    """UserError for options that do nothing for these outputs, whatever the inputs hold."""
+    for name, why, cure in task.useless(given.told, given.values, outputs):
+        option = flag(name, task.Params, task.Execution, Batch)
+        cure = f", or {cure}" if cure else ""
+        raise UserError("useless_option", f"{option} {why}; leave it out{cure}")
 
 
 def check_bare(task: type[Task], given: Given, arguments: list[str]) -> None:

@@ -55,10 +55,14 @@ class Given:
         return tuple(name for name in type(self.params).model_fields if name in self.sources)
 
     @property
-    def told(self) -> Mapping[str, Any]:
-        """What the command line itself says; only this can be useless."""
-        values = {**dict(self.params), **dict(self.execution), **dict(self.batch)}
-        return {k: v for k, v in values.items() if self.sources.get(k) == "command line"}
+    def told(self) -> frozenset[str]:
+        """The fields that the command line itself names; only these can be useless."""
+        return frozenset(k for k, source in self.sources.items() if source == "command line")
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """All fields' values, whoever set them."""
+        return {**dict(self.params), **dict(self.execution), **dict(self.batch)}
 
 
 def models(task: type[Task]) -> list[type[Options]]:
@@ -111,7 +115,7 @@ def flags(name: str, field: FieldInfo, model: type[Options]) -> list[str]:
         return [str(flag) for flag in typing.cast(list[str], extra["flags"])]
     option = "--" + name.replace("_", "-")
     # a preset may switch it on, so there must be a way to switch it off
-    if field.annotation is bool and model is not Batch:
+    if field.annotation in (bool, bool | None) and model is not Batch:
         option += f"/--no-{option[2:]}"
     return [option]
 

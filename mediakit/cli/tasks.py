@@ -30,6 +30,7 @@ from mediakit.cli.checks import (
     check_named,
     check_place,
     check_together,
+    check_useful,
 )
 from mediakit.cli.explain import explain
 from mediakit.cli.options import Given, collect, signature
@@ -138,7 +139,7 @@ def run_task(
             with stop.at_once():
                 planner.check() if rows is not None or bare else planner.recipe()
             if streaming:
-                task.check_useful(given.told, [str(output.file)] if output.file else [])
+                check_useful(task, given, [str(output.file)] if output.file else [])
                 source = lists.stdin(0, batch.null, task.sniff)
                 if output.lines:
                     source = check_named(given, source)

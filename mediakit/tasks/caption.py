@@ -1,27 +1,26 @@
 """caption: pictures in, what is on them out: as text, for photo managers, or as data."""
 
-import json
-import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediakit import device
-from mediakit.batch.files import input_error
-from mediakit.batch.item import Decoded, Extra, Item, Made, Row, extra_file
-from mediakit.batch.task import Emit, Task
+from mediakit.batch.item import Decoded, Item, Made, Row
+from mediakit.batch.task import Emit, Task, Useless
 from mediakit.errors import ItemError, UserError, show
-from mediakit.media.captions import STOCK, joined
+from mediakit.media.captions import STOCK
 from mediakit.media.formats import READABLE, sniff
 from mediakit.models.cache import ModelCache
-from mediakit.models.captioners import CAPTION_ENGINE, LISTS, check_asked
+from mediakit.models.captioners import CAPTION_ENGINE, check_asked
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
+from mediakit.tasks.caption_checks import useless
 from mediakit.tasks.caption_options import FORMATS, MOST_WORDS, CaptionExecution, CaptionParams
-from mediakit.tasks.pictures import flag
+from mediakit.tasks.caption_result import Said, held_by, lost, params_of, suffix, written
+from mediakit.tasks.text_files import check_name, format_of, formats_of
 
 if TYPE_CHECKING:
     from mediakit.engines.caption.request import Caption, Request
@@ -34,21 +33,6 @@ _ASKED = (
 )  # fmt: skip
 _BATCH = {"cpu": 8}  # a CPU gains no more from more; GPUs do
 _BATCH_OTHERS = 32
-
-
-@dataclass(slots=True)
-class Said:
-    """A caption on its way to its files: what those hold now, and what was put there before."""
-
-    caption: "Caption"
-    held: Mapping[str, bytes]
-    earlier: Mapping[str, Any] | None
-    overwrite: bool
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def nbytes(self) -> int:
-        return 1000 + sum(map(len, self.held.values()))
 
 
 @dataclass(slots=True)
@@ -91,11 +75,11 @@ class CaptionTask(Task):
 
     @classmethod
     def suffix(cls, name: str, params: CaptionParams) -> str:
-        return _suffix(name, _formats(params)[0], params)
+        return suffix(name, formats_of(params)[0], params)
 
     @classmethod
     def more_suffixes(cls, name: str, params: CaptionParams) -> tuple[str, ...]:
-        return tuple(_suffix(name, format, params) for format in _formats(params)[1:])
+        return tuple(suffix(name, format, params) for format in formats_of(params)[1:])
 
     @classmethod
     def adds(cls, params: CaptionParams) -> bool:
@@ -103,13 +87,8 @@ class CaptionTask(Task):
 
     @classmethod
     def check_output(cls, name: str, params: CaptionParams) -> None:
-        format = _format(name)
-        if format not in FORMATS:
-            known = ", ".join(f".{name}" for name in FORMATS)
-            raise UserError("usage", f"{show(name)}: an output must end in one of {known}")
-        if params.format and format != params.format[0]:
-            raise UserError("usage", f"{show(name)} is not a name for --format {params.format[0]}")
-        if params.append and format == "json":
+        check_name(name, params, FORMATS)
+        if params.append and format_of(name) == "json":
             raise UserError("usage", "--append: nothing can be put behind json; use txt or xmp")
 
     @classmethod
@@ -137,27 +116,11 @@ class CaptionTask(Task):
         return params
 
     @classmethod
-    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
-        for name in ("top_p", "seed"):
-            if name in told and not told.get("temperature"):
-                raise _useless(name, "does nothing unless words are drawn", "add --temperature 0.7")
-        if told.get("temperature") and (told.get("beam_size") or 1) > 1:
-            raise _useless("beam_size", "follows the likeliest", "leave --temperature out")
-        if "separator" in told and not told.get("append"):
-            raise _useless("separator", "stands between what is there and the caption",
-                           "add --append")  # fmt: skip
-        formats = {_format(name) for name in outputs} & FORMATS.keys()
-        formats |= set(told.get("format", ()))
-        if "xmp_name" in told and formats and "xmp" not in formats:
-            raise _useless("xmp_name", "names .xmp files", "use --format xmp")
-        if "append" in told and not (told.get("out") or told.get("beside")):
-            raise _useless("append", "adds to files", "use -o DIR, or --beside")
-        if "append" in told and told.get("out") and _is_gathered(told["out"]):
-            raise _useless("append", "adds to the files of pictures", "use -o DIR, or --beside")
-        if told.get("threads") and told.get("device", "auto").split(":")[0] in ("cuda", "mps"):
-            raise _useless("threads", "does nothing on a GPU", "leave --device out")
-        if told.get("exact") and "batch_size" in told:
-            raise _useless("batch_size", "is 1 with --exact", "leave that out")
+    def useless(
+        cls, told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
+    ) -> Iterator[Useless]:
+        yield from super().useless(told, values, outputs)
+        yield from useless(told, values, outputs)
 
     @classmethod
     def sniff(cls, head: bytes) -> str:
@@ -197,7 +160,7 @@ class CaptionTask(Task):
         data, state = item.source.read()
         picture = read_still(data, item.source.path, self.execution.max_pixels)
         see = import_module(_engine(item)).eyes(self._files(item)[0])
-        held = _held(item)
+        held = held_by(item)
         return Decoded(Look(see(picture.pixels), held), (state,), list(picture.warnings))
 
     def compute(
@@ -214,7 +177,7 @@ class CaptionTask(Task):
                 check_asked(model.family, model.name, _given(item))
                 self._check_execution(model)
                 seen = [batch[number][1].media.seen for number in group]
-                found = model.captions(seen, request(_params(item)))
+                found = model.captions(seen, request(params_of(item)))
             for number, caption in zip(group, found, strict=True):
                 results[number] = _said(*batch[number], caption)
             emit(sum(result is not None for result in results) / len(batch))
@@ -224,9 +187,15 @@ class CaptionTask(Task):
         """UserError for options that do nothing for this model."""
         e = self.execution
         if e.gpu_layers is not None and model.family != "vlm":
-            raise _useless("gpu_layers", f"is for GGUFs, and {model.name} is none", "use --device")
+            raise UserError(
+                "useless_option",
+                f"--gpu-layers is for GGUFs, and {model.name} is none; leave it out",
+            )
         if e.dtype != "auto" and model.family == "vlm":
-            raise _useless("dtype", "does nothing for a GGUF", "take a file quantised otherwise")
+            raise UserError(
+                "useless_option",
+                "--dtype does nothing for a GGUF; leave it out, or take a file quantised otherwise",
+            )
 
     def _model(self, item: Item) -> "AbstractContextManager[Captioner]":
         """The item's model, loaded or found in the cache."""
@@ -252,26 +221,7 @@ class CaptionTask(Task):
         return None  # the runner halves batches by itself
 
     def encode(self, item: Item, media: Said, file: Path) -> Made:
-        params = _params(item)
-        paths = [item.output or item.key, *item.also]
-        files = [file, *(extra_file(file, number) for number in range(len(item.also)))]
-        formats = [_format(paths[0]) if item.output else _formats(params)[0], *_formats(params)[1:]]
-        text = f"{params.prefix}{media.caption.text}{params.suffix}"
-        result: dict[str, Any] = {"text": text, "words": len(media.caption.text.split())}
-        if params.mode in LISTS:
-            result["tags"] = list(media.caption.tags)
-        for format, path, each in zip(formats, paths, files, strict=False):
-            each.write_bytes(_content(format, path, media, params, result))
-        extras = tuple(
-            Extra(each, path, format, FORMATS[format])
-            for each, path, format in zip(files[1:], paths[1:], formats[1:], strict=True)
-        )
-        warnings = [] if media.caption.text else ["the model said nothing"]
-        return Made(FORMATS[formats[0]], result, warnings, formats[0], extras)
-
-
-def _is_gathered(out: Path) -> bool:
-    return out.suffix.lower() in (".jsonl", ".csv") and not out.is_dir()
+        return written(item, media, file)
 
 
 def family_of_spec(spec: ModelSpec) -> str | None:
@@ -286,13 +236,6 @@ def request(params: CaptionParams) -> "Request":
     phrases = (*(STOCK if params.strip else ()), *params.strip_phrase)
     told = {name: getattr(params, name) for name in _ASKED}
     return Request(**{**told, "temperature": params.temperature or None}, phrases=phrases)
-
-
-def _params(item: Item) -> CaptionParams:
-    assert item.recipe is not None
-    params = item.recipe.params
-    assert isinstance(params, CaptionParams)
-    return params
 
 
 def _given(item: Item) -> dict[str, Any]:
@@ -311,100 +254,8 @@ def _engine(item: Item) -> str:
     return GGUF if _is_gguf(item) else item.recipe.models["captioner"].engine.partition(":")[0]
 
 
-def _formats(params: CaptionParams) -> tuple[str, ...]:
-    return params.format or ("txt",)
-
-
-def _format(name: str) -> str:
-    """The format that an output's name says."""
-    return os.path.splitext(name)[1].lower().removeprefix(".")
-
-
-def _suffix(name: str, format: str, params: CaptionParams) -> str:
-    own = os.path.splitext(name)[1] if format == "xmp" and params.xmp_name == "full" else ""
-    return f"{own}.{format}"
-
-
-def _held(item: Item) -> dict[str, bytes]:
-    """What the item's files hold, of those to which something is added."""
-    if item.output is None:
-        return {}
-    found = {}
-    for path in (item.output, *item.also):
-        if _params(item).append or _format(path) == "xmp":
-            with suppress(FileNotFoundError):
-                try:
-                    found[path] = Path(path).read_bytes()
-                except FileNotFoundError:
-                    raise
-                except OSError as e:
-                    raise input_error(path, e) from None
-    return found
-
-
 def _said(item: Item, decoded: Decoded, caption: "Caption | ItemError") -> "Said | ItemError":
     if isinstance(caption, ItemError):
         return ItemError(caption.code, f"{show(item.source.path)}: {caption.message}")
     said = Said(caption, decoded.media.held, decoded.earlier, decoded.overwrite)
-    error = _lost(item, said)
-    return error or said
-
-
-def _lost(item: Item, said: Said) -> ItemError | None:
-    """What would be lost: a file holds what was not made here, and is not added to any more."""
-    earlier = said.earlier
-    added = earlier is not None and earlier["params"].get("append")
-    if not added or _params(item).append or said.overwrite:
-        return None
-    return ItemError(
-        "would_overwrite",
-        f"{show(item.output)} also holds what was there before a caption was added; --append "
-        "keeps that, --overwrite replaces it",
-    )
-
-
-def _content(
-    format: str, path: str, media: Said, params: CaptionParams, result: Mapping[str, Any]
-) -> bytes:
-    """What a file is to hold. ItemError would_overwrite where what was put there is gone."""
-    text = result["text"]
-    if format == "json":
-        told = {k: result[k] for k in ("text", "tags") if k in result}
-        asked = {k: getattr(params, k) for k in ("mode", "prompt") if getattr(params, k)}
-        whole = {"caption": told.pop("text"), **told, **asked, "model": params.model}
-        return (json.dumps(whole, ensure_ascii=False, indent=1) + "\n").encode()
-    held = media.held.get(path)
-
-    def put(old: str) -> str:
-        return _put(old, text, path, media, params) if params.append else text
-
-    if format == "xmp":
-        from mediakit.media.xmp_sidecar import packet
-
-        return packet(held, path, put, result.get("tags", ()))
-    try:
-        old = (held or b"").decode()
-    except UnicodeDecodeError:
-        raise ItemError(
-            "corrupt", f"{show(path)} is not text in UTF-8: nothing can be put behind it"
-        ) from None
-    return f"{put(old)}\n".encode()
-
-
-def _put(old: str, text: str, path: str, media: Said, params: CaptionParams) -> str:
-    """The text behind what is there, in place of what was put there before."""
-    separator = params.separator.replace(r"\n", "\n")
-    before = media.earlier["result"].get("text") if media.earlier else None
-    made = joined(old, text, separator, before)
-    if made is None and media.overwrite:
-        made = joined(old, text, separator)
-    if made is None:
-        raise ItemError(
-            "would_overwrite",
-            f"{show(path)}: the caption that was put there was edited; --overwrite adds another",
-        )
-    return made
-
-
-def _useless(name: str, why: str, cure: str) -> UserError:
-    return UserError("useless_option", f"{flag(name)} {why}: {cure}, or leave it out")
+    return lost(item, said) or said

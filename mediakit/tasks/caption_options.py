@@ -6,31 +6,18 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from mediakit.params import Params, PictureInput, option
+from mediakit.tasks.text_files import distinct
 
 MOST_WORDS = 50
 Format = Literal["txt", "json", "xmp"]
-FORMATS: dict[str, str] = {  # -> media type; in the order in which they are written
+FORMATS: dict[str, str] = {  # -> media type
     "txt": "text/plain",
     "json": "application/json",
     "xmp": "application/rdf+xml",
 }
 
 
-def _formats(value: object) -> object:
-    """Texts with commas, as what is between them; in one order, so that the primary output, which
-    pipes pass on, is the plainest."""
-    if isinstance(value, str):
-        value = (value,)
-    if not isinstance(value, list | tuple):
-        return value
-    parts = [part.strip() for each in value for part in str(each).split(",")]
-    if len(set(parts)) < len(parts):
-        raise ValueError("a format is named twice")
-    known = list(FORMATS)
-    return tuple(sorted(parts, key=lambda part: known.index(part) if part in known else -1))
-
-
-Formats = Annotated[tuple[Format, ...], BeforeValidator(_formats)]
+Formats = Annotated[tuple[Format, ...], BeforeValidator(distinct)]
 
 
 class CaptionParams(Params):
@@ -118,7 +105,8 @@ class CaptionParams(Params):
     )
     format: Formats = option(
         (),
-        "What is written: txt, json, xmp (for photo managers); several with commas. Left out: "
+        "What is written: txt, json, xmp (for photo managers); several with commas, the "
+        "first being the output that pipes pass on. Left out: "
         "what the name of -o says, else txt.",
     )
     xmp_name: Literal["full", "stem"] = option(

@@ -1,7 +1,7 @@
 """chat: prompts in, a language model's answers out: as text, or as JSON that obeys a schema."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mediakit import device
 from mediakit.batch.item import Decoded, Item, Made, Recipe, Row, Source
-from mediakit.batch.task import Emit, Spread, Task
+from mediakit.batch.task import Emit, Spread, Task, Useless
 from mediakit.errors import ItemError, UserError, show
 from mediakit.media.schemas import validate
 from mediakit.models.cache import ModelCache
@@ -18,7 +18,7 @@ from mediakit.models.given import LLAMA_ENGINE
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 from mediakit.prompts.thinking import Thinking
-from mediakit.tasks.chat_checks import check_params, check_told, shape
+from mediakit.tasks.chat_checks import check_params, shape, useless
 from mediakit.tasks.chat_options import ChatExecution, ChatParams
 from mediakit.tasks.chat_request import NEUTRAL, request
 from mediakit.tasks.chat_spread import Spreader, asked
@@ -116,8 +116,10 @@ class Chat(Task):
         return params.model_copy(update=unsaid)
 
     @classmethod
-    def check_given(cls, told: Mapping[str, Any], params: ChatParams) -> None:
-        check_told(told, params)
+    def useless(
+        cls, told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
+    ) -> Iterator[Useless]:
+        return useless(told, values)  # of a model that is partly on a GPU, threads compute the rest
 
     # working
 

@@ -1,12 +1,12 @@
 """Which options of chat contradict each other, and which would do nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from mediakit.batch.task import Useless
 from mediakit.errors import UserError
-from mediakit.params import Batch
+from mediakit.params import Batch, flag
 from mediakit.tasks.chat_options import ChatExecution, ChatParams
-from mediakit.tasks.pictures import flag
 
 # Two of these contradict each other; of one the answer is the likeliest, unless told otherwise.
 _SHAPES = ("json_schema", "grammar", "choices")
@@ -38,26 +38,26 @@ def check_params(params: ChatParams) -> None:
         raise _useless("projector", "is for pictures", "add --image")
 
 
-def check_told(told: Mapping[str, Any], params: ChatParams) -> None:
-    """UserError for what the command line says and does nothing beside `params`."""
-    if told.get("objects"):
-        if not params.json_schema:
-            raise _useless("objects", "prints the objects of --schema", "add that")
+def useless(told: Collection[str], values: Mapping[str, Any]) -> Iterator[Useless]:
+    """See Task.useless."""
+    if "objects" in told and values["objects"]:
+        if not values["json_schema"]:
+            yield "objects", "prints the objects of --schema", "add that"
         for name in ("out", "json_lines"):
-            if told.get(name):
-                raise _useless("objects", f"does nothing with {_flag(name)}", "leave one out")
-    form = shape(params)
-    useless: tuple[str, ...] = ()
+            if values[name]:
+                yield "objects", f"does nothing with {_flag(name)}", "leave that out"
+    form = next((name for name in _SHAPES if values[name]), None)
+    nothing: tuple[str, ...] = ()
     beside = ""
-    if params.choices:
-        useless, beside = _WRITING, "with --choices"
-    elif params.temperature == 0:
-        useless, beside = _CHANCE, "at temperature 0"
-    elif form and params.temperature is None:
-        useless, beside = _CHANCE, f"with {_flag(form)} unless there is a --temperature"
-    for name in useless:
+    if values["choices"]:
+        nothing, beside = _WRITING, "with --choices"
+    elif values["temperature"] == 0:
+        nothing, beside = _CHANCE, "at temperature 0"
+    elif form and values["temperature"] is None:
+        nothing, beside = _CHANCE, f"with {_flag(form)} unless there is a --temperature"
+    for name in nothing:
         if name in told:
-            raise _useless(name, f"does nothing {beside}", "leave one out")
+            yield name, f"does nothing {beside}", ""
 
 
 def _flag(name: str) -> str:

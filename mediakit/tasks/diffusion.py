@@ -1,13 +1,13 @@
 """What generate, img2img and inpaint share: one engine, its options, and the flow of an item."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mediakit.batch.item import Decoded, Item, Source
-from mediakit.batch.task import Emit, Spread
+from mediakit.batch.task import Emit, Spread, Useless
 from mediakit.errors import ItemError, MediakitError, UserError
 from mediakit.models.cache import ModelCache
 from mediakit.models.spec import ModelSpec
@@ -19,7 +19,7 @@ from mediakit.tasks.diffusion_options import DiffusionExecution, DiffusionParams
 from mediakit.tasks.diffusion_request import groups, params_of, request_of
 from mediakit.tasks.diffusion_spread import Spreader
 from mediakit.tasks.diffusion_values import unsaid, unsaid_strength
-from mediakit.tasks.pictures import PictureTask, check_encoding, flag
+from mediakit.tasks.pictures import PictureTask, check_encoding
 
 if TYPE_CHECKING:
     from mediakit.engines.diffusion.engine import Diffusion
@@ -86,28 +86,26 @@ class DiffusionTask(PictureTask):
         return unsaid(params, facts) | unsaid_strength(params, cls.usual_strength)
 
     @classmethod
-    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
-        super().check_useful(told, outputs)
-        rows = "list_file" in told or not outputs  # may hold what an option needs, or rules out
-        for name, why in cls.useless(told, None if rows else told):
-            raise UserError("useless_option", f"{flag(name)} does nothing {why}; leave it out")
-        if told.get("exact"):
+    def useless(
+        cls, told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
+    ) -> Iterator[Useless]:
+        yield from super().useless(told, values, outputs)
+        rows = "list_file" in told or not outputs
+        for name, why in cls.in_vain(told, None if rows else values):
+            yield name, f"does nothing {why}", ""
+        if values["exact"]:
             for name in ("batch", "compile"):
-                if told.get(name) not in (None, False, "auto", 1):
-                    raise UserError(
-                        "useless_option", f"--{name} does nothing with --exact; leave one out"
-                    )
-        if told.get("seed") == "random" and told.get("retry_failed"):
-            raise UserError(
-                "useless_option", "--retry-failed finds nothing with --seed random: leave one out"
-            )
+                if name in told and values[name] not in (False, "auto", 1):
+                    yield name, "does nothing with --exact", "leave that out"
+        if values["seed"] == "random" and values["retry_failed"] and "retry_failed" in told:
+            yield "retry_failed", "finds nothing with --seed random", "leave that out"
 
     @classmethod
-    def useless(
-        cls, told: Mapping[str, Any], values: Mapping[str, Any] | None
+    def in_vain(
+        cls, told: Collection[str], values: Mapping[str, Any] | None
     ) -> Iterator[tuple[str, str]]:
-        """Names of Params that were `told` and do nothing beside the `values` of others, and why;
-        None: what others hold is not known."""
+        """Names of Params that were `told`, by the command line or a row, and do nothing beside
+        the `values` of all, and why; None: what others hold is not known."""
         yield from ()
 
     # working

@@ -51,8 +51,8 @@ class Spreader:
             yield self._task.variant(replace(source, row=row), count)
 
     def _check_row(self, row: Row, params: Any) -> None:
-        """UserError useless_option for what a row says in vain; see `DiffusionTask.useless`."""
-        for name, why in self._task.useless(row, dict(params)):
+        """UserError useless_option for what a row says in vain; see `DiffusionTask.in_vain`."""
+        for name, why in self._task.in_vain(row, dict(params)):
             raise UserError("useless_option", f"{name} does nothing {why}; leave it empty")
 
     def _planner(self, params: Any) -> tuple[Alternatives, Planner]:

@@ -1,6 +1,6 @@
 """fixface: pictures in, the same pictures out with their faces restored."""
 
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from mediakit.batch.files import output_error
 from mediakit.batch.item import Decoded, Item, Made
-from mediakit.batch.task import Emit
+from mediakit.batch.task import Emit, Useless
 from mediakit.errors import ItemError, UserError, show
 from mediakit.models.cache import ModelCache
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
+from mediakit.params import flag
 from mediakit.tasks import faces
 from mediakit.tasks.faces import ENGINES, PURPOSES, FaceNets, Faces, Fixed, blend_of
 from mediakit.tasks.fixface_options import FixFaceExecution, FixFaceParams
 from mediakit.tasks.fixface_result import COMPARE, compared, extras, may_copy, squared
-from mediakit.tasks.pictures import PictureTask, attempt, check_encoding, flag, unlike_input
+from mediakit.tasks.pictures import PictureTask, attempt, check_encoding, unlike_input
 from mediakit.tasks.tiles import Tiles
 
 if TYPE_CHECKING:
@@ -100,15 +101,17 @@ class FixFace(PictureTask):
         return params
 
     @classmethod
-    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
-        super().check_useful(told, outputs)
+    def useless(
+        cls, told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
+    ) -> Iterator[Useless]:
+        yield from super().useless(told, values, outputs)
+        if "list_file" in told:
+            return
         for name in _FINDING:
-            if told.get("aligned") and name in told:
-                raise UserError(
-                    "useless_option", f"{flag(name)} does nothing with --aligned; leave it out"
-                )
-        if "upscaler" in told and told.get("scale") == 1:
-            raise UserError("useless_option", "--upscaler does nothing at --scale 1; leave it out")
+            if values["aligned"] and name in told:
+                yield name, "does nothing with --aligned", "leave that out"
+        if "upscaler" in told and values["scale"] == 1:
+            yield "upscaler", "does nothing at --scale 1", "give another --scale"
 
     # working
 

@@ -1,6 +1,6 @@
 """generate: prompts in, pictures out, by a diffusion model."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +51,8 @@ class Generate(DiffusionTask):
         return source.path
 
     @classmethod
-    def useless(
-        cls, told: Mapping[str, Any], values: Mapping[str, Any] | None
+    def in_vain(
+        cls, told: Collection[str], values: Mapping[str, Any] | None
     ) -> Iterator[tuple[str, str]]:
         for name in ("max_pixels", "background", "icc"):
             if name in told:

@@ -1,7 +1,7 @@
 """img2img: pictures in, the same restyled by a prompt out."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -49,8 +49,8 @@ class Img2Img(DiffusionTask):
         return seeded(source, count)
 
     @classmethod
-    def useless(
-        cls, told: Mapping[str, Any], values: Mapping[str, Any] | None
+    def in_vain(
+        cls, told: Collection[str], values: Mapping[str, Any] | None
     ) -> Iterator[tuple[str, str]]:
         if "icc" in told:
             yield "icc", "here, the result is sRGB"

@@ -117,8 +117,8 @@ class Inpaint(DiffusionTask):
         return super().settle(params, given, models)
 
     @classmethod
-    def useless(
-        cls, told: Mapping[str, Any], values: Mapping[str, Any] | None
+    def in_vain(
+        cls, told: Collection[str], values: Mapping[str, Any] | None
     ) -> Iterator[tuple[str, str]]:
         if values is None:
             return
@@ -128,7 +128,9 @@ class Inpaint(DiffusionTask):
             **dict.fromkeys(("invert_mask", "mask_grow"), "without a mask" if outside else ""),
             **dict.fromkeys(("only_masked", "mask_fill"), "with extend" if outside else ""),
         }
-        yield from ((name, why) for name, why in useless.items() if why and told.get(name))
+        yield from (
+            (name, why) for name, why in useless.items() if why and name in told and values[name]
+        )
 
     @classmethod
     def spreading(cls, limit: int | None) -> Spread:

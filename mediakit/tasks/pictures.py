@@ -1,19 +1,19 @@
 """What all tasks that make pictures share: their options' meaning, names, and writing."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mediakit import device
 from mediakit.batch.files import output_error
 from mediakit.batch.item import Item, Made
 from mediakit.batch.record import record_of
 from mediakit.batch.replay import note
-from mediakit.batch.task import Task
+from mediakit.batch.task import Task, Useless
 from mediakit.errors import ItemError, UserError, show
 from mediakit.media.formats import (
     COMPRESSED,
@@ -31,7 +31,7 @@ from mediakit.models.cache import ModelCache
 from mediakit.models.spec import ModelSpec
 from mediakit.models.state_dicts import Weights
 from mediakit.models.store import Store
-from mediakit.params import Options, PictureInput, PictureOutput
+from mediakit.params import PictureInput, PictureOutput
 
 if TYPE_CHECKING:
     from mediakit.media.pictures import Picture, Result, Written
@@ -71,25 +71,20 @@ class PictureTask(Task):
             raise UserError("usage", f"{show(name)} is not a name for --format {params.format}")
 
     @classmethod
-    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
+    def useless(
+        cls, told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
+    ) -> Iterator[Useless]:
+        yield from super().useless(told, values, outputs)
         formats = {WRITABLE.get(suffix_of(name)) for name in outputs} - {None}
-        if told.get("format", "keep") != "keep":
-            formats.add(told["format"])
+        if values["format"] != "keep":
+            formats.add(values["format"])
         for name, able in (
             ("quality", LOSSY), ("compression", COMPRESSED), ("subsampling", SUBSAMPLED),
             ("lossless", LOSSLESS),
         ):  # fmt: skip
-            if told.get(name) not in (None, False) and formats and not formats & set(able):
+            if name in told and values[name] and formats and not formats & set(able):
                 kinds = ", ".join(sorted(f for f in formats if f))
-                raise UserError(
-                    "useless_option",
-                    f"{flag(name)} does nothing for {kinds}; leave it out, or use --format "
-                    f"{' or '.join(able)}",
-                )
-        if told.get("threads") and told.get("device", "auto").split(":")[0] in ("cuda", "mps"):
-            raise UserError(
-                "useless_option", "--threads does nothing on a GPU; leave it or --device out"
-            )
+                yield name, f"does nothing for {kinds}", f"use --format {' or '.join(able)}"
 
     @classmethod
     def sniff(cls, head: bytes) -> str:
@@ -148,14 +143,6 @@ class PictureTask(Task):
             return result.write(file, format_of(item), encoding)
         except OSError as e:
             raise output_error(item.output or item.key, e) from None
-
-
-def flag(name: str, *models: type[Options]) -> str:
-    """The option of a field; what it is called in its own words, if it is one of the `models`'."""
-    for field in (model.model_fields[name] for model in models if name in model.model_fields):
-        if isinstance(field.json_schema_extra, dict) and "flags" in field.json_schema_extra:
-            return str(cast(list[str], field.json_schema_extra["flags"])[-1])
-    return "--" + name.replace("_", "-")
 
 
 def check_encoding(params: PictureOutput) -> None:

@@ -1,7 +1,7 @@
 """transcribe: recordings in, what was said out: as text, subtitles or data."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
@@ -12,7 +12,7 @@ from mediakit import device
 from mediakit.batch.files import Stat, output_error
 from mediakit.batch.item import Decoded, Item, Made
 from mediakit.batch.record import record_of
-from mediakit.batch.task import Emit, Task
+from mediakit.batch.task import Emit, Task, Useless
 from mediakit.errors import ItemError, UserError, show
 from mediakit.media.audio_formats import SUFFIXES, sniff
 from mediakit.media.transcripts import Transcript
@@ -20,8 +20,8 @@ from mediakit.models.cache import ModelCache
 from mediakit.models.given import WHISPER_ENGINE
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
-from mediakit.tasks.pictures import flag
-from mediakit.tasks.transcribe_checks import check_language, first_format, format_of, useless
+from mediakit.tasks.text_files import check_name, formats_of
+from mediakit.tasks.transcribe_checks import check_language, useless
 from mediakit.tasks.transcribe_options import (
     FORMATS,
     LAYOUT,
@@ -70,7 +70,7 @@ class Transcribe(Task):
 
     @classmethod
     def suffix(cls, name: str, params: TranscribeParams) -> str:
-        return f".{first_format(params)}"
+        return f".{formats_of(params)[0]}"
 
     @classmethod
     def more_suffixes(cls, name: str, params: TranscribeParams) -> tuple[str, ...]:
@@ -78,12 +78,7 @@ class Transcribe(Task):
 
     @classmethod
     def check_output(cls, name: str, params: TranscribeParams) -> None:
-        format = format_of(name)
-        if format not in FORMATS:
-            known = ", ".join(f".{name}" for name in FORMATS)
-            raise UserError("usage", f"{show(name)}: an output must end in one of {known}")
-        if params.format and format != params.format[0]:
-            raise UserError("usage", f"{show(name)} is not a name for --format {params.format[0]}")
+        check_name(name, params, FORMATS)
 
     @classmethod
     def settle(
@@ -99,9 +94,11 @@ class Transcribe(Task):
         return params.model_copy(update=settled)
 
     @classmethod
-    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
-        for name, why, cure in useless(told, outputs):
-            raise UserError("useless_option", f"{flag(name)} {why}: {cure}, or leave it out")
+    def useless(
+        cls, told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
+    ) -> Iterator[Useless]:
+        yield from super().useless(told, values, outputs)
+        yield from useless(told, values, outputs)
 
     @classmethod
     def sniff(cls, head: bytes) -> str:

@@ -1,21 +1,12 @@
 """Which of transcribe's options would do nothing, and what a model can't be asked for."""
 
-import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from mediakit.batch.task import Useless
 from mediakit.errors import UserError, show
+from mediakit.tasks.text_files import format_of
 from mediakit.tasks.transcribe_options import FORMATS, LAYOUT, SUBTITLES, TranscribeParams
-
-
-def format_of(name: str) -> str:
-    """The format that an output's name says."""
-    return os.path.splitext(name)[1].lower().removeprefix(".")
-
-
-def first_format(params: TranscribeParams) -> str:
-    """The format of the primary output where no name says it."""
-    return params.format[0] if params.format else "txt"
 
 
 def check_language(params: TranscribeParams, model: str, languages: Collection[str]) -> None:
@@ -29,56 +20,59 @@ def check_language(params: TranscribeParams, model: str, languages: Collection[s
         )
 
 
-def useless(told: Mapping[str, Any], outputs: list[str]) -> Iterator[tuple[str, str, str]]:
-    """Names of options that were `told` and do nothing for these outputs, why, and the cure."""
-    yield from _for_formats(told, outputs)
+def useless(
+    told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
+) -> Iterator[Useless]:
+    """See Task.useless."""
+    yield from _for_formats(told, values, outputs)
     if "list_file" in told or not outputs:
-        return  # rows may hold what an option needs, or not rule it out
-    if told.get("sequential") or told.get("exact"):
+        return
+    if values["sequential"] or values["exact"]:
         for name in _of(told, "batch_size", "workers"):
-            cure = "leave --sequential or --exact out"
-            yield name, "does nothing one window at a time", cure
-    if told.get("vad") is False:
+            yield name, "does nothing one window at a time", "leave --sequential or --exact out"
+    if not values["vad"]:
         for name in told:
             if name.startswith("vad_"):
-                yield name, "does nothing with --no-vad", "leave one out"
-    if not told.get("sequential"):
+                yield name, "does nothing with --no-vad", "leave that out"
+    if not values["sequential"]:
         for name in _of(told, "condition_on_previous_text", "hallucination_silence_threshold"):
             yield name, "belongs to --sequential", "add that"
-    if told.get("hallucination_silence_threshold") and not told.get("word_timestamps"):
-        name = "hallucination_silence_threshold"
-        yield name, "needs the times of words", "add --word-timestamps"
-    yield from _for_temperatures(told)
+    if not values["word_timestamps"]:
+        for name in _of(told, "hallucination_silence_threshold"):
+            yield name, "needs the times of words", "add --word-timestamps"
+    yield from _for_temperatures(told, values)
 
 
-def _for_formats(told: Mapping[str, Any], outputs: list[str]) -> Iterator[tuple[str, str, str]]:
+def _for_formats(
+    told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
+) -> Iterator[Useless]:
     formats = {format_of(name) for name in outputs} & FORMATS.keys()
-    formats |= set(told.get("format", ()))
+    formats |= set(values["format"])
     if not formats:
         return
     if not formats & set(SUBTITLES):
         for name in _of(told, *LAYOUT):
             yield name, "shapes subtitles", "use --format srt, vtt or lrc"
-    if told.get("highlight_words") and "vtt" not in formats:
+    if values["highlight_words"] and "highlight_words" in told and "vtt" not in formats:
         yield "highlight_words", "marks words in vtt", "use --format vtt"
     # by the times of words, --sequential finds its next window; and records that are printed
     # without -o hold them
-    in_record = told.get("json_lines") and "out" not in told
-    used = in_record or told.get("sequential") or "list_file" in told or formats != {"txt"}
-    if told.get("word_timestamps") and not used:
+    in_record = values["json_lines"] and not values["out"]
+    used = in_record or values["sequential"] or "list_file" in told or formats != {"txt"}
+    if values["word_timestamps"] and "word_timestamps" in told and not used:
         yield "word_timestamps", "does nothing in txt", "use --format json, srt or vtt"
 
 
-def _for_temperatures(told: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    temperatures = told.get("temperature", (0, 1))
+def _for_temperatures(told: Collection[str], values: Mapping[str, Any]) -> Iterator[Useless]:
+    temperatures = values["temperature"]
     if not any(temperatures) and "best_of" in told:
         yield "best_of", "is for temperatures above 0", "give one with --temperature"
     if 0 not in temperatures:
         for name in _of(told, "beam_size", "patience"):
             yield name, "is for temperature 0", "give that too with --temperature"
-    if told.get("beam_size") == 1 and "patience" in told:
-        yield "patience", "needs several beams", "leave --beam-size out"
+    if values["beam_size"] == 1 and "patience" in told:
+        yield "patience", "needs several beams", "give more with --beam-size"
 
 
-def _of(told: Mapping[str, Any], *names: str) -> list[str]:
+def _of(told: Collection[str], *names: str) -> list[str]:
     return [name for name in names if name in told]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
 from mediakit.params import Execution, Params, option
+from mediakit.tasks.text_files import between_commas, distinct
 
 Format = Literal["txt", "srt", "vtt", "tsv", "lrc", "json", "jsonl"]
 FORMATS: dict[str, str] = {  # -> media type
@@ -35,27 +36,8 @@ def _language(value: str) -> str:
     return value
 
 
-def _several(value: object) -> object:
-    """Texts with commas, as a list of what is between them."""
-    if isinstance(value, str):
-        value = (value,)
-    if not isinstance(value, list | tuple):
-        return value
-    parts: list[object] = []
-    for each in value:
-        parts += [part.strip() for part in each.split(",")] if isinstance(each, str) else [each]
-    return tuple(parts)
-
-
-def _distinct(value: object) -> object:
-    value = _several(value)
-    if isinstance(value, tuple) and len(set(value)) < len(value):
-        raise ValueError("a format is named twice")
-    return value
-
-
 def _numbers(value: object) -> object:
-    value = _several(value)
+    value = between_commas(value)
     return TypeAdapter(tuple[float, ...]).validate_python(value) if value else value
 
 
@@ -75,7 +57,7 @@ def _clips(value: object) -> object:
     return value
 
 
-Formats = Annotated[tuple[Format, ...], BeforeValidator(_distinct)]
+Formats = Annotated[tuple[Format, ...], BeforeValidator(distinct)]
 Temperatures = Annotated[tuple[float, ...], BeforeValidator(_temperatures)]
 Clips = Annotated[tuple[float, ...], BeforeValidator(_clips)]
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mediakit.batch.item import Extra, Item, Made, extra_file
+from mediakit.batch.item import Item, Made
 from mediakit.media.cues import CueLayout
 from mediakit.media.transcripts import Transcript
-from mediakit.tasks.transcribe_checks import first_format, format_of
+from mediakit.tasks import text_files
 from mediakit.tasks.transcribe_options import FORMATS, LAYOUT
 from mediakit.tasks.transcribe_request import params_of
 
@@ -26,23 +26,18 @@ class Said:
 
 def written(item: Item, media: Said, file: Path) -> Made:
     """A transcript in all the formats that its item wants; see Task.encode."""
-    from mediakit.media.subtitles import write
+    from mediakit.media import subtitles
 
     said, params = media.transcript, params_of(item)
     layout = CueLayout(**{name: getattr(params, name) for name in LAYOUT})
-    paths = [item.output or item.key, *item.also]
-    files = [file, *(extra_file(file, number) for number in range(len(item.also)))]
-    first = format_of(paths[0]) if item.output else first_format(params)
-    formats = [first, *params.format[1:]]
-    for format, each in zip(formats, files, strict=False):
-        text = write(format, said, layout, params.highlight_words)
-        each.write_text(text, encoding="utf-8", newline="")
-    extras = tuple(
-        Extra(each, path, format, FORMATS[format])
-        for each, path, format in zip(files[1:], paths[1:], formats[1:], strict=True)
-    )
-    warnings = ["no speech was found"] if said.no_speech and not media.is_old else []
-    return Made(FORMATS[first], _result(item, said), warnings, first, extras)
+
+    def content(format: str, path: str) -> bytes:
+        return subtitles.write(format, said, layout, params.highlight_words).encode()
+
+    made = text_files.write(item, params, FORMATS, file, content)
+    made.result = _result(item, said)
+    made.warnings = ["no speech was found"] if said.no_speech and not media.is_old else []
+    return made
 
 
 def _result(item: Item, said: Transcript) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """upscale: pictures in, larger pictures out, by a super-resolution net."""
 
 from collections import deque
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediakit.batch.item import Decoded, Item, Made
-from mediakit.batch.task import Emit
+from mediakit.batch.task import Emit, Useless
 from mediakit.errors import ItemError, UserError, show
 from mediakit.models.cache import ModelCache
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
-from mediakit.params import Number, PictureInput, PictureOutput, Tile, option
+from mediakit.params import Number, PictureInput, PictureOutput, Tile, flag, option
 from mediakit.tasks import faces
 from mediakit.tasks.faces import FaceNets, Fixed
-from mediakit.tasks.pictures import PictureTask, attempt, check_encoding, flag, unlike_input
+from mediakit.tasks.pictures import PictureTask, attempt, check_encoding, unlike_input
 from mediakit.tasks.tiles import Tiles
 
 if TYPE_CHECKING:
@@ -153,13 +153,14 @@ class Upscale(PictureTask):
         return params.model_copy(update={"scale": None}) if sides else params
 
     @classmethod
-    def check_useful(cls, told: Mapping[str, Any], outputs: list[str]) -> None:
-        super().check_useful(told, outputs)
-        for name in ("face_model", "detector"):
-            if name in told and told.get("fix_faces") is False:
-                raise UserError(
-                    "useless_option", f"{flag(name)} does nothing with --no-fix-faces; leave it out"
-                )
+    def useless(
+        cls, told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
+    ) -> Iterator[Useless]:
+        yield from super().useless(told, values, outputs)
+        if not values["fix_faces"] and "list_file" not in told:
+            for name in ("face_model", "detector"):
+                if name in told:
+                    yield name, "does nothing without --fix-faces", "add that"
 
     # working
 

@@ -76,7 +76,7 @@ def test_records(photos: Path, caption: Any, check_record: Any) -> None:
 
 def test_a_folder_into_sidecars_and_again(photos: Path, caption: Any) -> None:
     said = {line.split("\t")[0]: line.split("\t")[1] for line in caption(photos).lines}
-    done = caption(photos, "-o", "out", "--format", "xmp,txt,json", "--json")
+    done = caption(photos, "-o", "out", "--format", "txt,json,xmp", "--json")
     for record in done.records:
         stem = Path(record["input"]).stem
         assert record["outputs"] == [f"out/{stem}.txt"]
@@ -87,8 +87,10 @@ def test_a_folder_into_sidecars_and_again(photos: Path, caption: Any) -> None:
         assert Path(names[0]).read_text() == f"{text}\n"
         assert json.loads(Path(names[1]).read_text())["caption"] == text
         assert f"{text}</rdf:li>" in Path(full).read_text()
-    again = caption(photos, "-o", "out", "--format", "xmp,txt,json", "--json")
+    again = caption(photos, "-o", "out", "--format", "txt,json,xmp", "--json")
     assert {record["status"] for record in again.records} == {"skipped"}
+    (record,) = caption("photos/a.jpg", "-o", "o", "--format", "json,txt", "--json").records
+    assert record["outputs"] == ["o/a.json"]  # the first that is named
 
 
 def test_sidecars_beside_pictures_of_any_folder(

@@ -235,6 +235,21 @@ def test_what_presets_and_environment_say_may_be_useless(
     mediakit("upscale", "a.png", "-o", "x.png", "--dry-run")
 
 
+def test_what_presets_and_environment_say_can_be_what_an_option_needs(
+    put: Any, mediakit: Any, monkeypatch: Any
+) -> None:
+    put("a.png")
+    faces = ("upscale", "a.png", "-o", "out", "--dry-run", "--detector", "yunet")
+    assert mediakit(*faces, status=2).errors == ["useless_option"]
+    monkeypatch.setenv("MEDIAKIT_UPSCALE_FIX_FACES", "1")
+    mediakit(*faces)
+    Path("s.yaml").write_text("transcribe: {sequential: true}\n")
+    Path("a.wav").write_bytes(b"RIFF")
+    alone = ("transcribe", "a.wav", "-o", "out", "--dry-run", "--no-condition-on-previous-text")
+    assert mediakit(*alone, status=2).errors == ["useless_option"]
+    mediakit(*alone, "--preset", "./s.yaml")
+
+
 @pytest.mark.parametrize(
     "line",
     [
