@@ -18,18 +18,19 @@ from mediakit.batch.task import check_installed
 from mediakit.cli.app import deadly_interrupt
 from mediakit.cli.options import Given, fields, flags
 from mediakit.cli.render import Renderer, printable
-from mediakit.cli.tasks import new_cache, pinning
+from mediakit.cli.weights import new_cache, pinning
 from mediakit.engines.llama.request import Message
 from mediakit.errors import ItemError, MediakitError, Stopped, UserError, show
 from mediakit.models.store import Store
 from mediakit.params import Batch
-from mediakit.tasks.chat import Chat, answered
+from mediakit.tasks.chat import Chat
+from mediakit.tasks.chat_answer import answered
 from mediakit.tasks.chat_options import ChatExecution, ChatParams
 from mediakit.tasks.chat_request import asking, before
 from mediakit.tasks.chat_spread import seed_of
 
 if TYPE_CHECKING:
-    from mediakit.engines.llama.engine import Llama
+    from mediakit.engines.llama.model import Llama
 
 FORM = "mediakit-chat/1"
 # The options that do nothing in a conversation

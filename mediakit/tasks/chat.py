@@ -1,9 +1,8 @@
 """chat: prompts in, a language model's answers out: as text, or as JSON that obeys a schema."""
 
-import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,46 +11,22 @@ from mediakit import device
 from mediakit.batch.item import Decoded, Item, Made, Recipe, Row, Source
 from mediakit.batch.task import Emit, Spread, Task, Useless
 from mediakit.errors import ItemError, UserError, show
-from mediakit.media.schemas import validate
 from mediakit.models.cache import ModelCache
 from mediakit.models.given import LLAMA_ENGINE
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
-from mediakit.prompts.thinking import Thinking
+from mediakit.tasks.chat_answer import Answer, Question, answer, answers, result_of
 from mediakit.tasks.chat_checks import check_params, shape, useless
 from mediakit.tasks.chat_options import ChatExecution, ChatParams
-from mediakit.tasks.chat_request import NEUTRAL, request
+from mediakit.tasks.chat_request import NEUTRAL
 from mediakit.tasks.chat_spread import Spreader, asked
 
 if TYPE_CHECKING:
-    from mediakit.engines.llama.engine import Llama
-    from mediakit.engines.llama.request import Reply, Request
+    from mediakit.engines.llama.model import Llama
 
 TEXTS = frozenset({".txt", ".md"})  # files of a directory that are prompts
-
-
-@dataclass(slots=True)
-class Question:
-    """What an item asks, and the bytes of the pictures it asks about."""
-
-    text: str
-    images: tuple[bytes, ...] = ()
-
-    @property
-    def nbytes(self) -> int:
-        return 1000 + 4 * len(self.text) + sum(map(len, self.images))
-
-
-@dataclass(slots=True)
-class Answer:
-    reply: "Reply"
-    text: str
-    thought: str = ""
-    object: Any = None
-
-    @property
-    def nbytes(self) -> int:
-        return 1000 + 4 * (len(self.text) + len(self.thought))
+_PARALLEL = 8  # answers at once on a GPU
+_ROUNDS = 4  # of them in a batch: as one ends, the next begins
 
 
 class Chat(Task):
@@ -73,6 +48,7 @@ class Chat(Task):
     def __init__(self, execution: ChatExecution, store: Store, cache: ModelCache) -> None:
         super().__init__(execution, store, cache)
         self.execution: ChatExecution = execution
+        self._parallel = 1
         self._device = ""
         self._threads = 0
 
@@ -127,10 +103,14 @@ class Chat(Task):
         e = self.execution
         self._device = device.find(e.device, _gpus)
         self._threads = e.threads or (1 if e.exact else device.free_cores())
+        usual = 1 if self._device == "cpu" or e.exact else _PARALLEL
+        self._parallel = usual if e.parallel == "auto" else e.parallel
+        self.batch_size = 1 if self._parallel == 1 else self._parallel * _ROUNDS
 
     def warm_up(self) -> None:
         with suppress(Exception):  # `compute` says what is wrong
             import_module("mediakit.engines.llama.engine")
+            import_module("mediakit.engines.llama.model")  # while that loads a model
 
     def used(self) -> Mapping[str, Any]:
         return {
@@ -138,6 +118,7 @@ class Chat(Task):
             "threads": self._threads,
             "gpu_layers": self.execution.gpu_layers,
             "context_length": self.execution.context_length,
+            "parallel": self._parallel,
             "exact": self.execution.exact,
         }
 
@@ -156,17 +137,41 @@ class Chat(Task):
         return Decoded(Question(text, tuple(images)), tuple(states))
 
     def compute(self, batch: list[tuple[Item, Decoded]], emit: Emit) -> list[Any]:
-        results: list[Any] = []
-        for item, decoded in batch:
-            assert item.recipe is not None
-            with self.model(item.recipe) as model:
-                if self.execution.exact:
-                    model.forget()
-                try:
-                    results.append(answer(model, params_of(item), decoded.media, emit))
-                except ItemError as e:
-                    results.append(ItemError(e.code, f"{item.source.called}: {e.message}"))
+        results: list[Any] = [None] * len(batch)
+        for numbers in self._groups(batch):
+            first = batch[numbers[0]][0]
+            assert first.recipe is not None
+            with self.model(first.recipe) as model:
+                asked = [(params_of(batch[n][0]), batch[n][1].media) for n in numbers]
+                if len(asked) > 1:
+                    done = len(batch) - results.count(None)
+                    found = answers(model, asked, partial(emit, done / len(batch)))
+                else:
+                    found = self._alone(model, *asked[0], emit)
+                for number, result in found:
+                    results[numbers[number]] = _named(batch[numbers[number]][0], result)
         return results
+
+    def _alone(
+        self, model: "Llama", params: ChatParams, question: Question, emit: Emit
+    ) -> Iterator[tuple[int, Answer | ItemError]]:
+        if self.execution.exact:
+            model.forget()
+        try:
+            yield 0, answer(model, params, question, partial(emit, 0.0, ""))
+        except ItemError as error:
+            yield 0, error
+
+    def _groups(self, batch: list[tuple[Item, Decoded]]) -> list[list[int]]:
+        """What is answered at once: by one model; or each by itself."""
+        if self._parallel == 1:
+            return [[number] for number in range(len(batch))]
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for number, (item, _) in enumerate(batch):
+            assert item.recipe is not None
+            models = tuple(spec.sha256 for spec in item.recipe.models.values())
+            groups.setdefault(models, []).append(number)
+        return list(groups.values())
 
     def model(self, recipe: Recipe) -> "AbstractContextManager[Llama]":
         """The recipe's model, loaded or found in the cache."""
@@ -180,9 +185,10 @@ class Chat(Task):
                 self.store.pull(projector)
                 files[1:] = self.store.files(projector)
             sight = files[1] if len(files) > 1 else None
-            return files[0], self._device, self._threads, layers, e.context_length, sight
+            how = (self._device, self._threads, layers, e.context_length, sight, self._parallel)
+            return files[0], *how
 
-        key = (spec.sha256, projector and projector.sha256, e.context_length)
+        key = (spec.sha256, projector and projector.sha256, e.context_length, self._parallel)
         return self.loaded(spec, key, self._device, arguments)
 
     def step_down(self) -> str | None:
@@ -210,64 +216,9 @@ class Chat(Task):
         return f"{show(name)}\t{' '.join(result['text'].split())}"
 
 
-def answered(
-    model: "Llama", request: "Request", hear: Callable[[str], None]
-) -> tuple["Reply", str, str]:
-    """A model's reply, the answer in it and the thoughts; `hear` gets the answer in pieces and may
-    raise Stopped. ItemError, also where tokens sufficed for thoughts alone."""
-    thinking, text = Thinking(), ""
-    # else the prompt or a grammar says what comes, and <think> is text like any other
-    thinks = request.raw is None and not request.grammar
-
-    def take(piece: str, last: bool = False) -> None:
-        nonlocal text
-        piece = thinking.answer(piece, last) if thinks else piece
-        text += piece
-        hear(piece)
-
-    reply = model.reply(request, take)
-    take("", last=True)
-    if thinking.thought and reply.finish_reason == "length" and not text.strip():
-        raise ItemError(
-            "answer_cut", "all tokens went into thoughts; raise --max-tokens, or --thinking false"
-        )
-    return reply, text, thinking.thought.strip()
-
-
-def answer(model: "Llama", params: ChatParams, question: Question, emit: Emit) -> Answer:
-    """The answer of a model that is loaded, as the options want it. ItemError."""
-    asked_for = request(params, question.text, question.images)
-    reply, text, thought = answered(model, asked_for, lambda piece: emit(0.0, "", piece))
-    if params.grammar and reply.finish_reason == "length":
-        raise ItemError("answer_cut", "the answer ended before its grammar did; raise --max-tokens")
-    found = Answer(reply, text if params.raw else text.rstrip(), thought)
-    if params.choices:
-        found.text = reply.text
-    if params.json_schema:
-        found.object = validate(params.json_schema, text)
-        found.text = json.dumps(found.object, ensure_ascii=False)
-    return found
-
-
-def result_of(found: Answer) -> dict[str, Any]:
-    """What the record says of an answer."""
-    reply = found.reply
-    rate = reply.completion_tokens / reply.seconds if reply.seconds else 0.0
-    result = {
-        "text": found.text,
-        "finish_reason": reply.finish_reason,
-        "prompt_tokens": reply.prompt_tokens,
-        "cached_tokens": reply.cached_tokens,
-        "completion_tokens": reply.completion_tokens,
-        "tokens_per_second": round(rate, 2),
-        "first_token_seconds": round(reply.first_token_seconds, 4),
-    }
-    if found.object is not None:
-        result["object"] = found.object
-    if found.thought:
-        result["thinking"] = found.thought
-    if reply.probabilities is not None:
-        result["probabilities"] = {k: round(v, 6) for k, v in reply.probabilities.items()}
+def _named(item: Item, result: Answer | ItemError | UserError) -> Answer | ItemError | UserError:
+    if isinstance(result, ItemError):
+        return ItemError(result.code, f"{item.source.called}: {result.message}")
     return result
 
 

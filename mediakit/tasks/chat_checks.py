@@ -46,6 +46,8 @@ def useless(told: Collection[str], values: Mapping[str, Any]) -> Iterator[Useles
         for name in ("out", "json_lines"):
             if values[name]:
                 yield "objects", f"does nothing with {_flag(name)}", "leave that out"
+    if "parallel" in told and values["exact"]:
+        yield "parallel", "does nothing with --exact", "leave that out"
     form = next((name for name in _SHAPES if values[name]), None)
     nothing: tuple[str, ...] = ()
     beside = ""

@@ -19,7 +19,7 @@ from mediakit.engines.llama.request import Reply, Request
 from mediakit.errors import ItemError
 from mediakit.models.catalog import known
 from mediakit.models.store import Store
-from mediakit.tasks.chat import answered
+from mediakit.tasks.chat_answer import answered
 from mediakit.tasks.chat_options import ChatParams
 from mediakit.tasks.chat_request import NEUTRAL, asking
 
@@ -363,6 +363,23 @@ def test_a_prompt_longer_than_the_context(chat: Any, home: Path) -> None:
     (record,) = cut.records
     assert record["result"]["prompt_tokens"] < 256
     assert record["warnings"]
+
+
+def test_answers_several_at_once(chat: Any, home: Path) -> None:
+    (home / "p.txt").write_text("".join(f"Say the number {n}.\n" for n in range(9)))
+    more = ("--from", "p.txt", "-o", "out", "--schema", "number int", "--max-tokens", "20")
+    done = chat(*more, "--parallel", "3", "--json")
+    assert [record["input"] for record in done.records] == [
+        f"Say the number {n}." for n in range(9)
+    ]
+    for record in done.records:
+        assert isinstance(record["result"]["object"]["number"], int)
+        assert record["execution"]["parallel"] == 3
+        assert 0 < record["result"]["cached_tokens"] < record["result"]["prompt_tokens"]
+    again = chat(*more, "--json")  # how it is computed makes no other answer
+    assert {record["status"] for record in again.records} == {"skipped"}
+    error = chat("Say a.", "--parallel", "3", "--exact", *SHORT, status=2)
+    assert error.errors == ["useless_option"]
 
 
 def test_a_closed_pipe_ends_quietly(chat: Any, home: Path) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mediakit.engines.caption.request import Caption, Request
 from mediakit.engines.llama import engine
+from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.request import Message, Sampling
 from mediakit.engines.llama.request import Request as Question
 from mediakit.errors import ItemError
@@ -34,7 +35,7 @@ class Captioner:
 
     family = "vlm"
 
-    def __init__(self, model: engine.Llama, name: str) -> None:
+    def __init__(self, model: Llama, name: str) -> None:
         self.name = name
         self.nbytes = model.nbytes
         self._model = model

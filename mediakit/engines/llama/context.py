@@ -3,14 +3,15 @@
 import ctypes
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mediakit.engines.llama import log
 from mediakit.engines.llama.native import native
 from mediakit.errors import ItemError, OutOfMemory
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # control tokens in some vocabularies; what they mean is prompts/thinking.py's matter
 THOUGHT_MARKS = (
@@ -43,6 +44,15 @@ class Part(Protocol):
 Prompt = Sequence[int | Part]
 
 
+class Place(NamedTuple):
+    """A token to evaluate, where, and whether what comes after it is wanted."""
+
+    token: int
+    position: int
+    sequence: int
+    is_last: bool
+
+
 class ContextFull(Exception):
     """No more tokens fit."""
 
@@ -53,14 +63,18 @@ class Context:
     One thread at a time. `model` and `handle` are llama.cpp's own, for what reads pictures.
     """
 
-    def __init__(self, model: Any, begin: Begin, size: int, batch_size: int) -> None:
-        """`begin` makes a handle for so many tokens, `size` at most; `model` is freed with it."""
+    def __init__(
+        self, model: Any, begin: Begin, size: int, batch_size: int, cells: int | None = None
+    ) -> None:
+        """`begin` makes a handle for so many tokens; `model` is freed with it. The text has `size`
+        at most; together with others that go on from it (`fork`), `cells`."""
         self.model, self.size, self.batch_size = model, size, batch_size
+        self.cells = cells or size
         self.vocab = native.llama_model_get_vocab(model)
         self.vocabulary = int(native.llama_vocab_n_tokens(self.vocab))
         self.handle: Any = None
         self._begin = begin
-        self._room = 0  # of `size`, tokens that the handle has memory for
+        self.room = 0  # of `cells`, tokens that the handle has memory for
         self._memory: Any = None
         self._batch = native.llama_batch_init(self.batch_size, 0, 1)
         self._content: list[tuple[Hashable, int]] = []  # key, and the position after it
@@ -75,21 +89,21 @@ class Context:
         self.model = self.vocab = None
 
     def reserve(self, tokens: int) -> None:
-        """Have memory for so many tokens, or for `size`; where it has to grow, its content is
+        """Have memory for so many tokens, or for `cells`; where it has to grow, its content is
         forgotten. It is not all taken at once, because filling it with zeros takes longer than
         reading a small model. Raises what `begin` does."""
-        if min(tokens, self.size) <= self._room:
+        if min(tokens, self.cells) <= self.room:
             return
         self._free()
-        room = min(self.size, 1 << (max(tokens, _LEAST_ROOM) - 1).bit_length())
-        self.handle, self._room = self._begin(room), room
+        room = min(self.cells, 1 << (max(tokens, _LEAST_ROOM) - 1).bit_length())
+        self.handle, self.room = self._begin(room), room
         self._memory = native.llama_get_memory(self.handle)
 
     def _free(self) -> None:
         if self.handle is not None:
             native.llama_free(self.handle)
         self.handle = self._memory = None
-        self._room = 0
+        self.room = 0
         self._content.clear()
 
     # text and tokens
@@ -180,10 +194,45 @@ class Context:
         del self._content[count:]
         return count
 
-    def logits(self) -> NDArray[np.float32]:
-        """Of what comes after the last token: a view, until the next is evaluated."""
-        pointer = native.llama_get_logits_ith(self.handle, -1)
+    def logits(self, at: int = -1) -> "NDArray[np.float32]":
+        """Of what comes after the last token, or after the one `at` that place of what `decode`
+        was given: a view, until the next is evaluated."""
+        import numpy as np  # while the model is loaded
+
+        pointer = native.llama_get_logits_ith(self.handle, at)
         return np.ctypeslib.as_array(pointer, shape=(self.vocabulary,))
+
+    # several texts that go on from what it holds, each a sequence of its own
+
+    def fork(self, sequence: int) -> None:
+        """Let a sequence, from 1, begin with all that the context holds."""
+        self.drop(sequence)
+        if self._content:
+            native.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
+
+    def drop(self, sequence: int) -> None:
+        """Forget a sequence; what it shares with others stays."""
+        native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def decode(self, tokens: Sequence[Place]) -> None:
+        """Evaluate tokens of any sequences, `batch_size` at most, for which there is room.
+
+        Raises ContextFull, OutOfMemory, ItemError; all sequences are forgotten then.
+        """
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for i, place in enumerate(tokens):
+            batch.token[i] = place.token
+            batch.pos[i] = place.position
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = place.sequence
+            batch.logits[i] = place.is_last
+        log.silence()
+        status = native.llama_decode(self.handle, batch)
+        if status:
+            native.llama_memory_clear(self._memory, True)
+            self._content.clear()
+            raise _fault(status)
 
     def _add(self, tokens: list[int], check: Check) -> None:
         for at in range(0, len(tokens), self.batch_size):
@@ -203,21 +252,10 @@ class Context:
 
     def _decode(self, tokens: list[int]) -> None:
         position = self.position
-        if position + len(tokens) > self._room:
+        if position + len(tokens) > self.room:
             raise ContextFull
-        batch = self._batch
-        batch.n_tokens = len(tokens)
-        for i, token in enumerate(tokens):
-            batch.token[i] = token
-            batch.pos[i] = position + i
-            batch.n_seq_id[i] = 1
-            batch.seq_id[i][0] = 0
-            batch.logits[i] = i == len(tokens) - 1
-        log.silence()
-        status = native.llama_decode(self.handle, batch)
-        if status:
-            self.keep(0)
-            raise _fault(status)
+        last = len(tokens) - 1
+        self.decode([Place(token, position + i, 0, i == last) for i, token in enumerate(tokens)])
         self._content += [(token, position + i + 1) for i, token in enumerate(tokens)]
 
 

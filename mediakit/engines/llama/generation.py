@@ -14,6 +14,7 @@ from mediakit.engines.llama.sampling import Sampler
 from mediakit.engines.llama.writing import Writer
 
 Emit = Callable[[str], None]
+Ending = Callable[[], NDArray[np.int32]]
 
 
 @dataclass(slots=True)
@@ -24,37 +25,64 @@ class Written:
     first: float  # time.perf_counter() when the first token was there
 
 
+class Going:
+    """An answer in the making, at most `most` tokens of it."""
+
+    def __init__(
+        self, context: Context, request: Request, sampler: Sampler, ending: Ending, most: int
+    ) -> None:
+        """`ending()` are all the tokens that end a turn."""
+        self.most = most
+        self.count = 0  # tokens so far
+        self._context = context
+        self._request = request
+        self._sampler = sampler
+        self._ending = ending
+        self._writer = Writer(request.stop)
+        self._reason: Literal["stop", "length"] = "length"
+        self._first = 0.0
+
+    def choose(self, logits: NDArray[np.float32]) -> tuple[str, int | None]:
+        """The text that the next token lets be shown, and the token, if another may follow it."""
+        banned = self._ending() if self.count < self._request.min_tokens else None
+        token = self._sampler.next(logits, banned)
+        self._first = self._first or time.perf_counter()
+        if token is None or self._context.ends(token):
+            self._reason = "stop"
+            return "", None
+        self.count += 1
+        text = self._writer.push(self._context.piece(token))
+        if self._writer.stopped:
+            self._reason = "stop"
+            return text, None
+        return text, token if self.count < self.most else None
+
+    def finish(self) -> tuple[str, Written]:
+        """The text that was held back, and the whole."""
+        rest = "" if self._writer.stopped else self._writer.finish(cut=self._reason == "length")
+        first = self._first or time.perf_counter()
+        return rest, Written(self._writer.text, self._reason, self.count, first)
+
+
 def generate(
-    context: Context,
-    request: Request,
-    sampler: Sampler,
-    ending: Callable[[], NDArray[np.int32]],
-    emit: Emit,
+    context: Context, request: Request, sampler: Sampler, ending: Ending, emit: Emit
 ) -> Written:
-    """Go on from what `context` holds; `ending()` are all the tokens that end a turn.
+    """Go on from what `context` holds.
 
     `emit` gets the text of each token, empty while it is held back, and what it raises passes.
     """
-    writer = Writer(request.stop)
     most = min(request.max_tokens, context.size - context.position)
-    reason: Literal["stop", "length"] = "length"
-    first, count = 0.0, 0
-    while count < most:
-        token = sampler.next(context.logits(), ending() if count < request.min_tokens else None)
-        first = first or time.perf_counter()
-        if token is None or context.ends(token):
-            reason = "stop"
+    going = Going(context, request, sampler, ending, most)
+    while going.count < most:
+        text, token = going.choose(context.logits())
+        emit(text)
+        if token is None:
             break
-        count += 1
-        emit(writer.push(context.piece(token)))
-        if writer.stopped:
-            reason = "stop"
+        try:
+            context.add(token)
+        except ContextFull:
             break
-        if count < most:
-            try:
-                context.add(token)
-            except ContextFull:
-                break
-    if not writer.stopped and (rest := writer.finish(cut=reason == "length")):
+    rest, written = going.finish()
+    if rest:
         emit(rest)
-    return Written(writer.text, reason, count, first or time.perf_counter())
+    return written

@@ -24,6 +24,7 @@ class Fit:
     threads: int
     gpu_layers: int | None
     context_length: int | None
+    sequences: int = 1  # answers at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +45,31 @@ def open_model(file: Path, header: Header, fit: Fit) -> Opened:
     on_gpu = found.free_memory if found else 0
     length = fit.context_length or memory.context_length(header, on_gpu or free)
     memory.check(length, header, free + on_gpu)
+    cells = memory.cells(length, fit.sequences, header, on_gpu or free)
     layers = 0
     if found is not None:
         layers = fit.gpu_layers if fit.gpu_layers is not None else -1
         if layers < 0:
-            layers = memory.gpu_layers(header, length, on_gpu)
+            layers = memory.gpu_layers(header, cells, on_gpu)
     log.silence()
     native.llama_backend_init()
     model = _model(file, layers, found)
 
     def begin(length: int) -> Any:
         log.silence()
-        handle = native.llama_init_from_model(model, _context_params(length, fit.threads, found))
+        handle = native.llama_init_from_model(model, _context_params(length, fit, found))
         if not handle:
             raise _fault(file, f"a context of {length} tokens")
         return handle
 
-    context = Context(model, begin, length, min(length, BATCH))
+    context = Context(model, begin, length, min(length, BATCH), cells)
     if found is not None:  # whose memory is taken while it is known to be free
         try:
-            context.reserve(length)
+            context.reserve(cells)
         except BaseException:
             context.close()
             raise
-    return Opened(context, layers, header.tensor_bytes + length * header.cache_bytes)
+    return Opened(context, layers, header.tensor_bytes + cells * header.cache_bytes)
 
 
 def _model(file: Path, layers: int, found: Gpu | None) -> Any:
@@ -83,11 +85,13 @@ def _model(file: Path, layers: int, found: Gpu | None) -> Any:
     return model
 
 
-def _context_params(length: int, threads: int, found: Gpu | None) -> Any:
+def _context_params(length: int, fit: Fit, found: Gpu | None) -> Any:
     params = native.llama_context_default_params()
     params.n_ctx = length
     params.n_batch = params.n_ubatch = min(length, BATCH)
-    params.n_threads = params.n_threads_batch = threads
+    params.n_threads = params.n_threads_batch = fit.threads
+    if fit.sequences > 1:  # beside the one that they all go on from
+        params.n_seq_max, params.kv_unified = fit.sequences + 1, True
     if found is None:  # as llama-cpp-python has it: flash attention rounds differently
         params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_DISABLED
     return params

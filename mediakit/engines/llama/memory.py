@@ -20,6 +20,14 @@ def context_length(header: Header, free: int) -> int:
     return length
 
 
+def cells(context_length: int, sequences: int, header: Header, free: int) -> int:
+    """Tokens of all sequences together: as many contexts as the cache finds room for, one at
+    least."""
+    room = max(0, free - header.tensor_bytes) * _SHARE
+    fitting = int(room / max(1, context_length * header.cache_bytes))
+    return context_length * max(1, min(sequences, fitting))
+
+
 def check(context_length: int, header: Header, free: int) -> None:
     """UserError over_budget for a context that has no room: the system would end the process."""
     needed = context_length * header.cache_bytes + _COMPUTE

@@ -9,7 +9,8 @@ pytest.importorskip("llama_cpp")
 
 from gguf_files import tiny
 
-from mediakit.engines.llama.engine import Llama, load
+from mediakit.engines.llama.engine import load
+from mediakit.engines.llama.model import Llama
 from mediakit.errors import UserError
 from mediakit.models.catalog import find
 from mediakit.models.store import Store

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mediakit.engines.llama.engine import Llama
 from mediakit.engines.llama.loading import Fit, open_model
+from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.request import Message, Request
 from mediakit.errors import ItemError, UserError
 from mediakit.models.gguf import header

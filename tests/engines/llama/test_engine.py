@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from gguf_files import facts, gguf, tiny, weights
 
-from mediakit.engines.llama.engine import Llama, load
+from mediakit.engines.llama.engine import load
+from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.request import Message, Request, Sampling
 from mediakit.engines.llama.sampling import CANDIDATE
 from mediakit.errors import ItemError, Stopped, UserError

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mediakit.engines.llama.engine import Llama
 from mediakit.engines.llama.loading import Fit, open_model
+from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.request import Message, Request, Sampling
 from mediakit.errors import UserError
 from mediakit.models.gguf import header

@@ -9,7 +9,8 @@ from gguf_files import tiny
 from PIL import Image
 from tiny_projectors import llava
 
-from mediakit.engines.llama.engine import Llama, load
+from mediakit.engines.llama.engine import load
+from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.request import Message, Request, Sampling
 from mediakit.errors import ItemError, UserError
 
