@@ -4,13 +4,13 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from pydantic import ValidationError
 
 from mediakit.batch.history import Entry
-from mediakit.batch.item import PART, Item, Recipe, Row, Source
+from mediakit.batch.item import PART, Item, Recipe, Source
 from mediakit.batch.naming import (
     Template,
     check_distinct,
@@ -21,108 +21,34 @@ from mediakit.batch.naming import (
     others,
 )
 from mediakit.batch.output import Output
-from mediakit.batch.task import Task
+from mediakit.batch.recipes import Job, Recipes
 from mediakit.errors import ItemError, MediakitError, UserError, show
-from mediakit.models.catalog import find
-from mediakit.models.spec import ModelSpec, fill_in
-from mediakit.params import Batch, Params, fault
+from mediakit.models.spec import ModelSpec
+from mediakit.params import Batch, fault
 
 # Params that name models; what a row names so is only its item's fault.
 MODEL_FIELDS = {"model", "vae", "components", "lora", "embedding", "projector", "detector",
                 "upscaler", "face_model"}  # fmt: skip
-# Params that name files whose digests count, not their names
-DIGESTED = {"model", "vae", "components", "projector", "detector", "upscaler", "face_model",
-            "mask", "image"}  # fmt: skip
-# Recipes kept, one for each kind of row.
-RECIPES = 10_000
 # Before the keys of items in error, which no name of an output can be: those are normalised.
 NAMELESS = "?//"
 
 
-@dataclass(frozen=True)
-class Job:
-    """A command's defaults and rules for all its items; `given` names the Params the user set."""
-
-    task: type[Task]
-    params: Params
-    given: tuple[str, ...]
-    batch: Batch
-
-
 class Planner:
-    """Makes items of sources. `recipe` and `items` raise UserError for what is wrong with the
-    whole command; what is wrong with one input is in its item. `pin` gives a model whose digests
-    are not known those of its files."""
+    """Makes items of sources. `items` raises UserError for what is wrong with the
+    whole command; what is wrong with one input is in its item. `pin`: see
+    Recipes."""
 
     def __init__(
         self, job: Job, output: Output, pin: Callable[[ModelSpec], ModelSpec] = lambda spec: spec
     ) -> None:
         self.job = job
-        self.pin = pin
         self.output = output
-        self.recipes: dict[str, Recipe] = {}
+        self.recipes = Recipes(job, pin)
         self.planned: list[Item] = []  # of a finite list, before `--shard` and `--limit`
         chosen = job.batch.shard or job.batch.retry_failed  # which are wanted is told later
         self._spread_one = job.task.spreading(None if chosen else job.batch.limit)
-        self._found: dict[tuple[str, str, str], ModelSpec] = {}
         fields = list(job.task.Params.model_fields)
         self.template = Template(job.batch.name, fields) if job.batch.name else None
-
-    def recipe(self, row: Row | None = None, bare: bool = False) -> Recipe:
-        """The recipe of items with this row: Params with the model's own values, and models; of
-        `bare` items, which need none, without."""
-        cached = f"{bare * '-'}{json.dumps(row, sort_keys=True) if row else ''}"
-        if cached not in self.recipes:
-            if len(self.recipes) >= RECIPES:
-                self.recipes.clear()
-            self.recipes[cached] = self._new_recipe(row or {}, bare)
-        return self.recipes[cached]
-
-    def check(self) -> None:
-        """UserError for what is wrong with the command's own Params; no model is asked for, for
-        rows may name others."""
-        self._settled({})
-
-    def _settled(
-        self, row: Row, bare: bool = False
-    ) -> tuple[Params, tuple[str, ...], Mapping[str, ModelSpec]]:
-        """Params with all that models and task have to say, which were given, and the models."""
-        task, params = self.job.task, self._own(row)
-        given = tuple(f for f in task.Params.model_fields if f in self.job.given or f in row)
-        names = {} if bare else task.model_names(params)
-        models = {role: self._find(name, role) for role, name in names.items()}
-        for role, spec in reversed(models.items()):  # what a LoRA needs comes before its model's
-            spec.check_task(*task.purposes(role))
-            params = fill_in(params, task.name, spec)
-        return task.settle(params, given, models), given, models
-
-    def _new_recipe(self, row: Row, bare: bool) -> Recipe:
-        task = self.job.task
-        params, given, found = self._settled(row, bare)
-        models = {role: self.pin(spec) for role, spec in found.items()}
-        said = {
-            "task": task.name,
-            "result_version": task.result_version,
-            "params": {
-                **params.model_dump(mode="json", exclude=DIGESTED),
-                **task.without_paths(params),
-            },
-            "models": {role: spec.sha256 for role, spec in models.items()},
-        }
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-        return Recipe(params, given, models, digest)
-
-    def _find(self, name: str, role: str) -> ModelSpec:
-        """Once a batch, so that all its items mean the same."""
-        kind, engine = kind_of(role), self.job.task.engine_of(role)
-        if (name, kind, engine) not in self._found:
-            self._found[name, kind, engine] = find(name, engine=engine, kind=kind)
-        return self._found[name, kind, engine]
-
-    def _own(self, row: Row) -> Params:
-        """The Params with a row's, before the model's own values are filled in."""
-        base = self.job.params
-        return self.job.task.Params(**{**dict(base), **row}) if row else base
 
     def items(self, sources: Iterable[Source]) -> list[Item]:
         """All items of a finite list, with distinct names; then `--shard` and `--limit`."""
@@ -147,7 +73,7 @@ class Planner:
                     raise source.error
                 if self.output.beside_inputs:
                     source = _beside(source)
-                params = self._own(source.row or {})
+                params = self.recipes.own(source.row or {})
                 yield from self._spread_one(source, params)
             except ValidationError as e:
                 yield replace(source, error=_bad_row(source, e))
@@ -206,7 +132,7 @@ class Planner:
         if source.error:
             return source.error
         try:
-            return self.recipe(source.row, self.job.task.is_bare(source.path))
+            return self.recipes.of(source.row, self.job.task.is_bare(source.path))
         except ValidationError as e:
             return _bad_row(source, e)
         except UserError as e:
@@ -322,13 +248,6 @@ def _in_error(source: Source, recipe: Recipe | MediakitError | None, error: Medi
     except UnicodeEncodeError:  # half a surrogate pair, which JSON may hold, has no bytes
         source = replace(source, path=show(source.path))
     return Item(f"{NAMELESS}{source.path}{row}", source, None, known, error)
-
-
-def kind_of(role: str) -> str:
-    """What a model must be to take a role: "lora2" is a lora."""
-    kind = role.rstrip("0123456789")
-    kinds = ("lora", "embedding", "vae", "components", "projector")
-    return kind if kind in kinds else "model"
 
 
 def _item_error(source: Source, error: MediakitError) -> ItemError:

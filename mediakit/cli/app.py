@@ -44,7 +44,6 @@ TOOLS = {
     "devices": ("mediakit.cli.devices", "Say where models can run, and what is free there."),
 }
 COMMANDS = TASKS | TOOLS
-_BY_SIGNAL = {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
 
 
 class LazyGroup(TyperGroup):
@@ -120,11 +119,11 @@ def main() -> None:
     # looking for them reads the metadata of everything that is installed, at each start
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     status = run(sys.argv[1:])
-    if status in _BY_SIGNAL:
+    for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
-            sys.stdout.flush()
-        os._exit(status)  # a thread may be within a net for minutes yet, and exit() waits for it
-    sys.exit(status)
+            stream.flush()
+    # exit() would wait for a thread that is within a net, for minutes, and take libraries apart
+    os._exit(status)
 
 
 def _open_closed() -> None:

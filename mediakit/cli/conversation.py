@@ -11,8 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from mediakit.batch.output import Output
-from mediakit.batch.plan import Job, Planner
+from mediakit.batch.recipes import Job, Recipes
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import check_installed
 from mediakit.cli.app import deadly_interrupt
@@ -61,7 +60,7 @@ def converse(given: Given) -> int:
     renderer = Renderer(Chat.name, given.batch, Stop())
     try:
         job = Job(Chat, given.params, given.given, given.batch)
-        recipe = Planner(job, Output(None), pinning(given.batch, renderer)).recipe()
+        recipe = Recipes(job, pinning(given.batch, renderer)).of()
         store = Store(offline=given.batch.offline)
         for spec in recipe.models.values():
             store.pull(spec)

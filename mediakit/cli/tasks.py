@@ -13,7 +13,8 @@ from mediakit.batch.gather import Gathering
 from mediakit.batch.inputs import check_is_file
 from mediakit.batch.item import Item, Source
 from mediakit.batch.ledger import Ledger
-from mediakit.batch.plan import Job, Planner
+from mediakit.batch.plan import Planner
+from mediakit.batch.recipes import Job
 from mediakit.batch.record import record_of
 from mediakit.batch.runner import Runner
 from mediakit.batch.stop import Stop
@@ -112,8 +113,9 @@ def run_task(
         try:
             job = Job(task, given.params, given.given, batch)
             planner = Planner(job, output, pinning(batch, renderer))
+            recipes = planner.recipes
             with stop.at_once():
-                planner.check() if inputs.may_need_no_model else planner.recipe()
+                recipes.check() if inputs.may_need_no_model else recipes.of()
                 feed = inputs.feed(planner, renderer)
             status = _gathered(given, planner, feed, renderer)
         except (UserError, Stopped):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mediakit.batch.item import Row, Source
-from mediakit.batch.plan import kind_of
+from mediakit.batch.recipes import kind_of
 from mediakit.errors import MediakitError, UserError
 from mediakit.models.catalog import find
 from mediakit.models.spec import ModelSpec, fill_in

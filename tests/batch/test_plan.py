@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mediakit.batch import plan
+from mediakit.batch import recipes
 from mediakit.batch.item import Source
 from mediakit.batch.output import Output
-from mediakit.batch.plan import Job, Planner, in_shard
+from mediakit.batch.plan import Planner, in_shard
+from mediakit.batch.recipes import Job
 from mediakit.errors import UserError
 from mediakit.params import Batch
 from mediakit.tasks.upscale import Upscale, UpscaleParams
@@ -19,7 +20,7 @@ def planner(batch: Batch | None = None, **params: object) -> Planner:
 
 
 def hash_of(row: dict[str, object] | None = None, **params: object) -> str:
-    return planner(**params).recipe(row).hash
+    return planner(**params).recipes.of(row).hash
 
 
 def test_the_recipe_is_what_the_result_depends_on() -> None:
@@ -40,7 +41,7 @@ def test_weights_are_known_by_content_not_by_name(
 
 
 def test_a_row_with_another_model_takes_that_models_values() -> None:
-    recipe = planner().recipe({"model": "dat-light-x2"})
+    recipe = planner().recipes.of({"model": "dat-light-x2"})
     assert isinstance(recipe.params, UpscaleParams)
     assert (recipe.params.scale, recipe.given) == (2, ("model",))
 
@@ -58,7 +59,7 @@ FIRST_OF_TWO = [True, True, True, True, False, False, False, False]
 
 
 def test_recipes_of_a_stream_without_end_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "RECIPES", 5)
+    monkeypatch.setattr(recipes, "RECIPES", 5)
     endless = planner()
     sources = (Source(f"{n}.png", f"{n}.png", {"scale": 1 + n / 100}) for n in range(40))
     assert sum(1 for _ in endless.stream(sources)) == 40

@@ -21,7 +21,8 @@ from mediakit.batch.feed import ListFeed, StreamFeed
 from mediakit.batch.item import Decoded, Item, Source
 from mediakit.batch.ledger import Ledger
 from mediakit.batch.output import output_for
-from mediakit.batch.plan import Job, Planner
+from mediakit.batch.plan import Planner
+from mediakit.batch.recipes import Job
 from mediakit.batch.runner import Runner
 from mediakit.batch.stop import Stop
 from mediakit.errors import ExitStatus, OutOfMemory, Stopped, UserError

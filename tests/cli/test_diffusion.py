@@ -349,7 +349,8 @@ def _made_by_each(net: Path, cache: Any, registry: Any) -> Iterator[str]:
     from mediakit.batch.feed import ListFeed
     from mediakit.batch.ledger import Ledger
     from mediakit.batch.output import output_for
-    from mediakit.batch.plan import Job, Planner
+    from mediakit.batch.plan import Planner
+    from mediakit.batch.recipes import Job
     from mediakit.batch.rows import from_row, prompt
     from mediakit.batch.runner import Runner
     from mediakit.batch.stop import Stop

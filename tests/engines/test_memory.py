@@ -14,7 +14,8 @@ from spandrel.architectures.SwinIR import SwinIR
 from mediakit import device
 from mediakit.batch.item import Decoded, Item, Source
 from mediakit.batch.output import Output
-from mediakit.batch.plan import Job, Planner
+from mediakit.batch.plan import Planner
+from mediakit.batch.recipes import Job
 from mediakit.media.pictures import Picture
 from mediakit.models.cache import ModelCache
 from mediakit.models.store import Store
