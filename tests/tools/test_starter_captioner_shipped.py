@@ -67,7 +67,7 @@ def test_a_caption_does_not_depend_on_the_batch(
 
 
 def test_what_was_measured_is_what_is_said() -> None:
-    """The marks are 95 %, which is met, and 85 % for pictures made of prompts, which is not yet."""
+    """The marks are 95 %, and 85 % for pictures made of prompts."""
     measured = json.loads(MEASURED.read_text())
     page = (MEASURED.parent.parent / "starter.md").read_text()
     for name in ("drawn", "drawn_128", "drawn_512", "degraded"):
@@ -75,5 +75,5 @@ def test_what_was_measured_is_what_is_said() -> None:
         assert found["pictures"] == 200
         assert found["all"] >= 0.95
         assert f"| {found['all']:.1%} | {found['captions']:.1%} |" in page
-    assert measured["generated"]["all"] >= 0.75
+    assert measured["generated"]["all"] >= 0.85
     assert f"in {measured['generated']['all']:.1%} of 200 prompts" in page

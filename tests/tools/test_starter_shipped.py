@@ -68,12 +68,12 @@ def test_it_draws_what_is_asked(pipe: StableDiffusionPipeline) -> None:
 
 
 def test_what_was_measured_is_what_is_said() -> None:
-    """The marks are 95 % for the colours, which is met, and 85 % for the shapes, which is not."""
+    """The marks are 95 % for the colours and 85 % for the shapes."""
     measured = json.loads(MEASURED.read_text())
     made = measured["generate"]
     assert made["pictures"] == 200
     assert made["colours"] >= 0.95
-    assert made["shapes"] >= 0.75
+    assert made["shapes"] >= 0.85
     differences = [step["difference"] for step in measured["img2img"]]
     assert differences == sorted(differences)
     assert measured["inpaint"]["pixels_outside_changed_by_40"] < 0.01
