@@ -104,6 +104,7 @@ class Template:
             parts = list(string.Formatter().parse(text))
         except ValueError as e:
             raise UserError("usage", f"--name {show(text)}: {e}") from None
+        self._fields = [field for _, field, _, _ in parts if field is not None]
         for _, field, spec, conversion in parts:
             if field is None:
                 continue
@@ -129,6 +130,9 @@ class Template:
         values = {k: _one_part(v) for k, v in params.items()}
         values |= {"relpath": folder or ".", "stem": _stem(name), "name": name, "ext": suffix}
         values |= {"index": index, "hash": hash_of(source)[:6]}
+        if unset := [field for field in self._fields if values[field] is None]:
+            option = unset[0].replace("_", "-")
+            raise UserError("usage", f"--name {{{unset[0]}}}: nothing is set; give --{option}")
         try:
             return os.path.normpath(self.text.format_map(values))
         except (ValueError, TypeError) as e:

@@ -132,7 +132,7 @@ class Planner:
         if source.error:
             return source.error
         try:
-            return self.recipes.of(source.row, self.job.task.is_bare(source.path))
+            return self.recipes.of(source.row, self.job.task.is_bare(source.relative))
         except ValidationError as e:
             return _bad_row(source, e)
         except UserError as e:

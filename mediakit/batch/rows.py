@@ -34,6 +34,7 @@ class Lists:
         self.passed_over = 0
         self.is_text = is_text
         self.fields = fields
+        self._head: bytes | None = None
 
     def file(self, path: Path) -> Iterator[Source]:
         """A list file: .txt one name a line, .csv and .jsonl one row a line."""
@@ -56,13 +57,20 @@ class Lists:
             raise UserError("usage", f"--from {show(path)} is UTF-16; save it as UTF-8")
         yield from reader(data.removeprefix(BOM), str(path))
 
+    def peek(self, fd: int, null: bool) -> bytes:
+        """What standard input begins with, which `stdin` will read with the rest."""
+        if self._head is None:
+            self._head = _head(fd, b"\0" if null else b"\n")
+        return self._head
+
     def stdin(self, fd: int, null: bool, sniff: Callable[[bytes], str]) -> Iterator[Source]:
         """JSON Lines if it starts with `{`, one file's bytes if `sniff` knows them, else names,
         one a line, or (`null`) NUL-separated, as they come."""
         end = b"\0" if null else b"\n"
-        head = _head(fd, end)
+        head, self._head = self.peek(fd, null), None
         # text has no NUL bytes; all that pictures and sounds begin with has one soon
-        if b"\0" in head and not (null or self.is_text):
+        is_object = head.removeprefix(BOM).lstrip().startswith(b"{")
+        if not (null or self.is_text) and (b"\0" in head or (is_object and sniff(head))):
             suffix = sniff(head)
             if not suffix:
                 raise UserError(
@@ -78,6 +86,12 @@ class Lists:
         # a prompt may begin with {red|blue}
         start = rb'\s*\{\s*["}]' if self.is_text else rb"\s*\{"
         if re.match(start, head) and not null:
+            if re.match(rb"\s*\{\s*\n", head):
+                raise UserError(
+                    "usage",
+                    "standard input is one JSON object over several lines, not JSON Lines; put it "
+                    "on one (jq -c)",
+                )
             yield from self.json_lines(pieces, "standard input")
         else:
             for source in self.lines(pieces, "standard input", null):
@@ -242,7 +256,12 @@ def _read(fd: int) -> bytes:
 def _head(fd: int, end: bytes) -> bytes:
     """Enough to tell what comes, but not more than one line of a slow writer."""
     head = piece = _read(fd)
-    while piece and len(head) < MAGIC and not (head.endswith(end) and head[0] < 0x80):
+    # no row is a brace alone
+    while (
+        piece
+        and len(head) < MAGIC
+        and (not head.endswith(end) or head[0] >= 0x80 or head.strip() == b"{")
+    ):
         piece = _read(fd)
         head += piece
     return head

@@ -16,7 +16,7 @@ from mediakit.batch.task import Task
 from mediakit.cli.checks import check_items, check_named, check_useful
 from mediakit.cli.options import Given
 from mediakit.cli.render import Renderer
-from mediakit.errors import UserError
+from mediakit.errors import ItemError, UserError
 
 
 class Inputs:
@@ -47,16 +47,21 @@ class Inputs:
     @property
     def may_need_no_model(self) -> bool:
         """Rows may name other models; and there are files that need none."""
+        if self.streaming and self.task.bare_suffixes:
+            head = self._lists.peek(0, self.given.batch.null)
+            return self.task.sniff(head) in self.task.bare_suffixes
         bare = bool(self.arguments) and all(map(self.task.is_bare, self.arguments))
         return self.rows is not None or (bare and not self.given.batch.list_file)
 
     def output(self) -> Output:
         """Where results go."""
         task, batch = self.task, self.given.batch
-        output = output_of(task, batch.out or task.default_out, self._is_one(), batch.beside)
-        if self.streaming and task.prints and not output.journal and not batch.out:
-            output = replace(output, lines=True)  # there may be many
-        return output
+        return output_of(task, batch.out or task.default_out, self._is_one(), batch.beside)
+
+    def in_lines(self, output: Output) -> Output:
+        """The output, in lines if what comes through a pipe may be many."""
+        printed = self.task.prints and not output.journal and not self.given.batch.out
+        return replace(output, lines=True) if self.streaming and printed else output
 
     def feed(self, planner: Planner, renderer: Renderer) -> Feed:
         """The items: as they come in, or planned whole before the first model is loaded."""
@@ -73,6 +78,8 @@ class Inputs:
         source = self._lists.stdin(0, self.given.batch.null, self.task.sniff)
         if output.lines:
             source = check_named(self.given, source)
+        elif not output.many:
+            source = _one_at_least(source)
         feed = StreamFeed(planner.stream(source))
         renderer(Planned(None))
         return feed
@@ -119,3 +126,13 @@ class Inputs:
             entries = output.journal.history.entries
             made = {o.path for e in entries.values() for m in e.makings() for o in m.outputs}
         yield from Finder(task.suffixes, output.folder, made).find(arguments)
+
+
+def _one_at_least(sources: Iterable[Source]) -> Iterator[Source]:
+    """What standard input holds, for one output: that it is empty is somebody's fault."""
+    none = True
+    for source in sources:
+        none = False
+        yield source
+    if none:
+        yield Source("-", "stdin", error=ItemError("empty_file", "standard input was empty"))

@@ -23,6 +23,7 @@ from mediakit.params import Batch
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 POLL = 0.1  # seconds between looks at `stop` while nobody reads standard output
+MOST_WARNINGS = 20  # that are shown without -v
 PATIENCE = 1.0  # seconds that a reader has, once the batch is to stop
 WORDS = {"done": "done", "planned": "planned", "skipped": "up to date", "failed": "failed"}
 
@@ -30,12 +31,22 @@ WORDS = {"done": "done", "planned": "planned", "skipped": "up to date", "failed"
 class Renderer:
     """Takes a batch's events; may be called from any thread."""
 
-    def __init__(self, command: str, batch: Batch, stop: Stop, streams: bool = False) -> None:
-        """`streams`: show a text on the terminal as it is made."""
+    def __init__(
+        self,
+        command: str,
+        batch: Batch,
+        stop: Stop,
+        streams: bool = False,
+        resumes: bool = False,
+    ) -> None:
+        """`streams`: show a text on the terminal as it is made; `resumes`: what is done is known
+        to the next run."""
         self.command = command
         self.batch = batch
         self.stop = stop
         self.counts: Counter[str] = Counter()
+        self._resumes = resumes
+        self._warned = 0
         self._lock = threading.Lock()
         self._broken = False
         self._streams = streams and sys.stdout.isatty() and not batch.json_lines
@@ -69,9 +80,8 @@ class Renderer:
             self._write(b"\n")
         if event.error:
             self.say(f"{show(event.error.message)} [{event.error.code}]")
-        if event.record and self.batch.verbose:
-            for warning in event.record["warnings"]:
-                self.say(f"{event.item.source.called}: {warning}")
+        for warning in event.record["warnings"] if event.record else ():
+            self._warn(f"{event.item.source.called}: {warning}")
         if event.data is not None:
             self._write(b"" if shown else _harmless(event.data))
         elif self.batch.json_lines:
@@ -79,6 +89,11 @@ class Renderer:
                 self._write(to_json(event.record) + b"\n")
         elif event.status in ("done", "planned") and event.item.output:
             self._write(os.fsencode(event.item.output) + b"\n")
+
+    def _warn(self, text: str) -> None:
+        self._warned += 1
+        if self.batch.verbose or (self._warned <= MOST_WARNINGS and not self.batch.quiet):
+            self.say(text)
 
     def _show(self, piece: str) -> None:
         self.quiet_close()
@@ -147,9 +162,12 @@ class Renderer:
         parts = [f"{self.counts[s]} {word}" for s, word in WORDS.items() if self.counts[s]]
         how = {ExitStatus.INTERRUPTED: "interrupted; ", ExitStatus.TERMINATED: "terminated; ",
                ExitStatus.HANGUP: "hung up; ", ExitStatus.BROKEN_PIPE: "pipe closed; "}  # fmt: skip
-        again = "; the same command goes on from here" if status in how else ""
+        stopped = status in how
+        again = "; the same command goes on from here" if stopped and self._resumes else ""
+        if self._warned > MOST_WARNINGS and not self.batch.verbose:
+            self.say(f"{self._warned - MOST_WARNINGS} more warnings; -v shows them")
         took = time.time() - psutil.Process().create_time()  # as the user has waited
-        nothing = "nothing done" if status in how else "nothing to do"
+        nothing = "nothing done" if stopped else "nothing to do"
         self.say(f"{how.get(status, '')}{', '.join(parts) or nothing} in {took:.1f} s{again}")
 
 

@@ -106,10 +106,12 @@ def run_task(
         check_installed(task)
     output = inputs.output()
     check_place(task, given, output)
+    output = inputs.in_lines(output)
     stop = Stop()
     with stop.on_signals():
-        streams = task.prints and output.journal is None and not output.lines
-        renderer = Renderer(task.name, batch, stop, streams)
+        resumes = output.journal is not None
+        streams = task.prints and not resumes and not output.lines
+        renderer = Renderer(task.name, batch, stop, streams, resumes)
         try:
             job = Job(task, given.params, given.given, batch)
             planner = Planner(job, output, pinning(batch, renderer))

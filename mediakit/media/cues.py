@@ -78,24 +78,27 @@ def _runs(segments: Sequence[Segment], layout: CueLayout) -> Iterator[list[Word]
     follows."""
     run: list[Word] = []
     for segment in segments:
+        is_first = True
         for word in words_of(segment):
             if not word.text.strip():
                 continue
             pause = run and word.start - run[-1].end >= layout.pause
-            if pause or (run and _is_sentence(run, word, layout)):
+            if pause or (run and _is_sentence(run, word, layout, is_first)):
                 yield run
                 run = []
             run.append(word)
+            is_first = False
     if run:
         yield run
 
 
-def _is_sentence(run: Sequence[Word], after: Word, layout: CueLayout) -> bool:
-    """Whether one ends with the run; 7.30 a.m. and so on goes on in small letters."""
-    last, goes_on = run[-1].text.strip(), after.text.strip()[:1].islower()
+def _is_sentence(run: Sequence[Word], after: Word, layout: CueLayout, begins_segment: bool) -> bool:
+    """Whether one ends with the run; 7.30 a.m. and so on goes on in small letters. Where Whisper
+    begins a segment, a full stop ends a sentence whatever follows, and a capital begins one."""
+    last, is_capital = run[-1].text.strip(), not after.text.strip()[:1].islower()
     is_long = run[-1].end - run[0].start >= layout.min_cue_seconds
-    is_end = _STOP.search(last) and not _ABBREVIATION.match(last) and not goes_on
-    return bool(is_long and is_end)
+    signs = (begins_segment, is_capital, bool(_STOP.search(last)))
+    return is_long and sum(signs) >= 2 and not _ABBREVIATION.match(last)
 
 
 def _cut(words: list[Word], layout: CueLayout) -> Iterator[list[Word]]:

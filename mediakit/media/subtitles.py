@@ -77,7 +77,8 @@ def _vtt(found: list[Cue], highlight: bool) -> str:
 
 
 def _karaoke(cue: Cue) -> Iterator[str]:
-    """The lines with the time of each word before it; players show the words before it bright."""
+    """The lines with the time of each word before it, but of those that begin with the cue or with
+    the word before; players show the words before it bright."""
     words = iter(cue.words)
     last = cue.start
     for line in cue.lines:
@@ -89,12 +90,12 @@ def _karaoke(cue: Cue) -> Iterator[str]:
                 break
             text = word.text if shown else word.text.lstrip()
             shown += text
+            time = ""
             if last < word.start < cue.end:
                 last = word.start
-                space = " " if text[:1] == " " else ""
-                marked += f"{space}<{clock(word.start)}><c>{_escaped(text.strip())}</c>"
-            else:
-                marked += _escaped(text)
+                time = f"<{clock(word.start)}>"
+            space = " " if text[:1] == " " else ""
+            marked += f"{space}{time}<c>{_escaped(text.strip())}</c>"
         yield marked
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 SCHEMA = "mediakit/transcript/1"
 
 # Why a segment may be wrong; docs/transcript.md explains each.
-FLAGS = ("low_confidence", "may_be_silence", "repetitive")
+FLAGS = ("low_confidence", "may_be_silence", "repetitive", "too_fast")
 # languages without a space between sentences
 _CLOSE = ("ja", "yue", "zh")
 

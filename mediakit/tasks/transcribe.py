@@ -102,7 +102,9 @@ class Transcribe(Task):
 
     @classmethod
     def sniff(cls, head: bytes) -> str:
-        return sniff(head)
+        from mediakit.media.transcripts import SCHEMA
+
+        return ".json" if SCHEMA.encode() in head else sniff(head)
 
     # working
 
@@ -137,11 +139,12 @@ class Transcribe(Task):
 
     def decode(self, item: Item) -> Decoded:
         source, params = item.source, params_of(item)
-        if self.is_bare(source.path):
+        name = source.path if source.data is None else source.relative
+        if self.is_bare(name):
             from mediakit.media.transcript_files import is_lines, read_transcript
 
-            data, state = source.read(empty=is_lines(source.path))
-            return Decoded(Said(read_transcript(data, source.path), True), (state,))
+            data, state = source.read(empty=is_lines(name))
+            return Decoded(Said(read_transcript(data, name), True), (state,))
         from mediakit.engines.whisper.recordings import open_recording
         from mediakit.media.audio import Recording
 

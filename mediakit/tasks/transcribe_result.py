@@ -36,7 +36,12 @@ def written(item: Item, media: Said, file: Path) -> Made:
 
     made = text_files.write(item, params, FORMATS, file, content)
     made.result = _result(item, said)
-    made.warnings = ["no speech was found"] if said.no_speech and not media.is_old else []
+    if said.no_speech and not media.is_old:
+        made.warnings.append("no speech was found")
+    if params.highlight_words and said.segments and not any(s.words for s in said.segments):
+        made.warnings.append(
+            "the transcript has no times of words: they are marked as if spread evenly"
+        )
     return made
 
 

@@ -152,7 +152,8 @@ def test_silence_without_a_single_segment_becomes_empty_subtitles(
     home: Path, transcribe: Any, mediakit: Any
 ) -> None:
     sound("silence.wav", np.zeros(2 * RATE))
-    transcribe("silence.wav", "-o", "silence.jsonl")
+    told = transcribe("silence.wav", "-o", "silence.jsonl").stderr
+    assert "silence.wav: no speech was found\n" in told
     assert Path("silence.jsonl").read_bytes() == b""
     (record,) = mediakit(
         "transcribe", "silence.jsonl", "--format", "srt,vtt", "-o", "x.srt", "--json"
@@ -162,6 +163,35 @@ def test_silence_without_a_single_segment_becomes_empty_subtitles(
     assert (record["result"]["text"], record["result"]["no_speech"]) == ("", True)
     Path("empty.json").touch()
     assert mediakit("transcribe", "empty.json", "-o", "y.srt", status=1).errors == ["empty_file"]
+
+
+def test_a_transcript_on_standard_input(home: Path, transcribe: Any, mediakit: Any) -> None:
+    transcribe(CLIPS[0], "-o", "a.json")
+    told = ("transcribe", "-", "-o", "-", "--format", "srt", "-q")
+    piped = mediakit(*told, stdin=Path("a.json").read_bytes()).stdout
+    assert mediakit("transcribe", "a.json", "-o", "-", "--format", "srt", "-q").stdout == piped
+    assert b" --> " in piped
+    other = mediakit("transcribe", "-", stdin=b'{\n "input": "a.wav"\n}\n', status=2)
+    assert other.errors == ["usage"] and "JSON Lines" in other.stderr
+
+
+def test_nothing_on_standard_input_is_no_recording(home: Path, mediakit: Any) -> None:
+    told = ("transcribe", "-", "-o", "x.srt", "--preset", "starter")
+    assert mediakit(*told, status=1).errors == ["empty_file"]
+    assert not Path("x.srt").exists()
+
+
+def test_words_that_have_no_times_are_marked_with_a_warning(
+    home: Path, transcribe: Any, mediakit: Any
+) -> None:
+    transcribe(CLIPS[0], "-o", "a.json")
+    told = mediakit("transcribe", "a.json", "-o", "a.vtt", "--highlight-words").stderr
+    assert "a.json: the transcript has no times of words" in told
+
+
+def test_a_name_of_what_nobody_said_is_refused(home: Path, transcribe: Any) -> None:
+    wrong = transcribe(CLIPS[0], "-o", "out", "--name", "{stem}.{language}{ext}", status=2)
+    assert "--name {language}: nothing is set; give --language" in wrong.stderr
 
 
 def test_telephone_speech(home: Path, transcribe: Any) -> None:

@@ -41,6 +41,21 @@ def check(found: list[Cue], layout: CueLayout, duration: float) -> None:
         end = cue.end
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "count"),
+    [
+        ("use the dial answer.", "and hang up commands", 2),  # a full stop ends a segment
+        ("use the dial answer", "You have also a choice", 2),  # a capital begins one
+        ("use the dial answer", "and hang up commands", 1),
+        ("this was said by Mr.", "Dashwood himself there", 1),
+    ],
+)
+def test_where_segments_meet(first: str, second: str, count: int) -> None:
+    made = spoken(first)
+    found = cues(said(made, spoken(second, made.end)), CueLayout())
+    assert [cue.text for cue in found] == ([first, second] if count == 2 else [f"{first} {second}"])
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_any_speech(seed: int) -> None:
     """Nothing is lost, nothing overlaps, nothing is too wide, too long or out of order."""

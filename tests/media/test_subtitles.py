@@ -58,7 +58,9 @@ def test_vtt_by_two_parsers() -> None:
 def test_words_are_marked_when_they_are_spoken() -> None:
     text = made("vtt", highlight=True)
     first = webvtt.from_buffer(io.StringIO(text)).captions[0]
-    assert first.raw_text.startswith("Fish <00:00:00.900><c>&amp;</c> <00:00:01.300><c>chips</c>")
+    assert first.raw_text.startswith(
+        "<c>Fish</c> <00:00:00.900><c>&amp;</c> <00:00:01.300><c>chips</c>"
+    )
     assert first.text.split() == made("vtt").splitlines()[3].replace("&amp;", "&").replace(
         "&lt;", "<").replace("&gt;", ">").split() or "chips" in first.text  # fmt: skip
     times = [part.partition(">")[0] for part in first.raw_text.split("<") if part[:1] == "0"]

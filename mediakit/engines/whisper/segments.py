@@ -11,6 +11,7 @@ from mediakit.engines.whisper.request import Doubts
 from mediakit.media.transcripts import Segment, Word
 
 # of tiny.en on 20 s each of noise, hums, clicks and chords, and well known of the larger models
+_FASTEST = 40  # characters a second
 _INVENTED = frozenset(
     ("you", "you you", "thank you", "thanks", "thank you for watching", "thanks for watching",
      "bye", "bye bye", "so", "okay", "oh")
@@ -78,6 +79,8 @@ def flagged(segment: Segment, doubts: Doubts) -> Segment:
         and segment.compression_ratio > doubts.compression_ratio_threshold
     ):
         flags.append("repetitive")
+    if len(segment.text.strip()) > _FASTEST * (segment.end - segment.start):
+        flags.append("too_fast")
     return replace(segment, flags=tuple(flags))
 
 
