@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mediakit import device
 from mediakit.batch.item import Decoded, Item, Made, Recipe, Row, Source
 from mediakit.batch.task import Emit, Spread, Task, Useless
+from mediakit.engines.llama.fit import Fit
 from mediakit.errors import ItemError, UserError, show
 from mediakit.models.cache import ModelCache
 from mediakit.models.given import LLAMA_ENGINE
@@ -185,8 +186,8 @@ class Chat(Task):
                 self.store.pull(projector)
                 files[1:] = self.store.files(projector)
             sight = files[1] if len(files) > 1 else None
-            how = (self._device, self._threads, layers, e.context_length, sight, self._parallel)
-            return files[0], *how
+            fit = Fit(self._device, self._threads, layers, e.context_length, self._parallel)
+            return files[0], fit, sight
 
         key = (spec.sha256, projector and projector.sha256, e.context_length, self._parallel)
         return self.loaded(spec, key, self._device, arguments)

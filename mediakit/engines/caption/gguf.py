@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mediakit.engines.caption.request import Caption, Request
 from mediakit.engines.llama import engine
+from mediakit.engines.llama.fit import Fit
 from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.request import Message, Sampling
 from mediakit.engines.llama.request import Request as Question
@@ -71,7 +72,7 @@ def load(
 ) -> Captioner:
     """Open a GGUF and its projector; `dtype` says nothing here, for the file's own counts. The
     errors of mediakit.engines.llama.engine.load."""
-    loaded = engine.load(model, device, threads, gpu_layers, None, projector)
+    loaded = engine.load(model, Fit(device, threads, gpu_layers), projector)
     return Captioner(loaded, model.name)
 
 

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mediakit.engines.llama.loading import Fit, Opened, open_model
+from mediakit.engines.llama.fit import Fit
+from mediakit.engines.llama.loading import Opened, open_model
 from mediakit.engines.llama.templates import ChatTemplate
 from mediakit.engines.llama.trial import Trial
 from mediakit.engines.llama.vision_templates import template_for
@@ -18,20 +19,10 @@ if TYPE_CHECKING:
     from mediakit.engines.llama.vision import Projector
 
 
-def load(
-    file: Path,
-    device: str,
-    threads: int,
-    gpu_layers: int | None,
-    context_length: int | None,
-    projector: Path | None = None,
-    sequences: int = 1,
-) -> "Llama":
+def load(file: Path, fit: Fit, projector: Path | None = None) -> "Llama":
     """Open a language model in GGUF, with the `projector` that lets it see pictures.
 
-    `device` is cpu, or one of `devices.names()`. `gpu_layers` None: as many as fit there.
-    `context_length` None: see memory.context_length. `sequences`: answers at once. Raises
-    UserError unknown_model, bad_weights, wrong_model or bad_device, and OutOfMemory.
+    Raises UserError unknown_model, bad_weights, wrong_model or bad_device, and OutOfMemory.
     """
     facts = header(file)
     facts.check_chat(file)
@@ -47,18 +38,16 @@ def load(
     with ExitStack() as undo:
         if template is not None:
             undo.callback(template.close)
-        opened = open_model(
-            file, facts, Fit(device, threads, gpu_layers, context_length, sequences)
-        )
+        opened = open_model(file, facts, fit)
         undo.callback(opened.context.close)
         sight = None
         if projector is not None and trial is not None:
             trial.check()
-            sight = _sight(projector, opened, threads)
+            sight = _sight(projector, opened, fit.threads)
         from mediakit.engines.llama.model import Llama
 
         undo.pop_all()
-    return Llama(facts, opened, template, sight, sequences)
+    return Llama(facts, opened, template, sight, fit.sequences)
 
 
 def _sight(file: Path, opened: Opened, threads: int) -> "Projector":

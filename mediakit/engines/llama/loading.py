@@ -8,23 +8,13 @@ from mediakit import device as devices
 from mediakit.engines.llama import log, memory
 from mediakit.engines.llama.context import Context
 from mediakit.engines.llama.devices import Gpu, gpu
+from mediakit.engines.llama.fit import Fit
 from mediakit.engines.llama.native import native
 from mediakit.errors import OutOfMemory, UserError, show
 from mediakit.models.gguf import Header
 
 BATCH = 512  # tokens of a prompt that are evaluated at once
 _NO_MEMORY = ("alloc", "out of memory")
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """What is asked for, where None: by what fits."""
-
-    device: str
-    threads: int
-    gpu_layers: int | None
-    context_length: int | None
-    sequences: int = 1  # answers at once
 
 
 @dataclass(frozen=True, slots=True)

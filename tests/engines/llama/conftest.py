@@ -10,6 +10,7 @@ pytest.importorskip("llama_cpp")
 from gguf_files import tiny
 
 from mediakit.engines.llama.engine import load
+from mediakit.engines.llama.fit import Fit
 from mediakit.engines.llama.model import Llama
 from mediakit.errors import UserError
 from mediakit.models.catalog import find
@@ -32,7 +33,7 @@ def smollm2_file() -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2(smollm2_file: Path) -> Iterator[Llama]:
-    model = load(smollm2_file, "cpu", 1, None, CONTEXT)
+    model = load(smollm2_file, Fit("cpu", 1, None, CONTEXT))
     yield model
     model.close()
 
@@ -45,6 +46,6 @@ def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small(tiny_file: Path) -> Iterator[Llama]:
     """Writes nonsense, in no time."""
-    model = load(tiny_file, "cpu", 1, None, None)
+    model = load(tiny_file, Fit("cpu", 1))
     yield model
     model.close()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mediakit.engines.llama.loading import Fit, open_model
+from mediakit.engines.llama.fit import Fit
+from mediakit.engines.llama.loading import open_model
 from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.request import Message, Request
 from mediakit.errors import ItemError, UserError
@@ -24,7 +25,7 @@ def chances(model: Llama, *choices: str, raw: str = "go ") -> dict[str, float]:
 
 def expected(file: Path, choices: dict[str, list[str]], ends: set[str]) -> dict[str, float]:
     """By evaluating each choice by itself, from the beginning; `ends`: then the turn ends."""
-    context = open_model(file, header(file), Fit("cpu", 1, None, None)).context
+    context = open_model(file, header(file), Fit("cpu", 1)).context
     found = {}
     for choice, tokens in choices.items():
         text = context.tokenize("go ", special=False)

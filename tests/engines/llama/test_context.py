@@ -7,7 +7,8 @@ import pytest
 from gguf_files import tiny, vocabulary
 
 from mediakit.engines.llama.context import THOUGHT_MARKS, Context, ContextFull
-from mediakit.engines.llama.loading import Fit, open_model
+from mediakit.engines.llama.fit import Fit
+from mediakit.engines.llama.loading import open_model
 from mediakit.models.gguf import header
 
 _CONTROL = 3

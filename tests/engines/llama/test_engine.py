@@ -10,6 +10,7 @@ import pytest
 from gguf_files import facts, gguf, tiny, weights
 
 from mediakit.engines.llama.engine import load
+from mediakit.engines.llama.fit import Fit
 from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.request import Message, Request, Sampling
 from mediakit.engines.llama.sampling import CANDIDATE
@@ -122,7 +123,7 @@ def test_every_token_that_ends_a_turn_ends_it(tmp_path: Path) -> None:
         tensors["output.weight"][pairs["tokenizer.ggml.tokens"].index(name)] = 1
         path = tmp_path / "a.gguf"
         path.write_bytes(gguf(pairs, tensors))
-        model = load(path, "cpu", 1, None, None)
+        model = load(path, Fit("cpu", 1))
         asked = [Request(raw=text, sampling=GREEDY, max_tokens=3) for text in "abcdefgh"]
         replies = [model.reply(request) for request in asked]
         model.close()
@@ -160,7 +161,7 @@ def test_what_emit_raises_passes_and_the_model_goes_on(small: Llama) -> None:
 
 
 def test_a_long_prompt_can_be_stopped_between_batches(tiny_file: Path) -> None:
-    model = load(tiny_file, "cpu", 1, None, 2048)
+    model = load(tiny_file, Fit("cpu", 1, None, 2048))
     calls = []
 
     def emit(text: str) -> None:
@@ -176,7 +177,7 @@ def test_a_long_prompt_can_be_stopped_between_batches(tiny_file: Path) -> None:
 
 
 def test_a_context_longer_than_trained_warns(tiny_file: Path) -> None:
-    model = load(tiny_file, "cpu", 1, None, 1024)
+    model = load(tiny_file, Fit("cpu", 1, None, 1024))
     reply = model.reply(Request(raw="a", max_tokens=1))
     assert "trained for a context of 512 tokens, not 1024" in reply.warnings[0]
     model.close()
@@ -184,20 +185,20 @@ def test_a_context_longer_than_trained_warns(tiny_file: Path) -> None:
 
 def test_a_context_without_room_is_refused(tiny_file: Path) -> None:
     with pytest.raises(UserError, match="GiB are free; lower --context-length") as raised:
-        load(tiny_file, "cpu", 1, None, 2**31 - 256)
+        load(tiny_file, Fit("cpu", 1, None, 2**31 - 256))
     assert raised.value.code == "over_budget"
 
 
 def test_layers_on_a_gpu_need_one(tiny_file: Path) -> None:
     with pytest.raises(UserError, match="leave --gpu-layers out") as raised:
-        load(tiny_file, "cpu", 1, 4, None)
+        load(tiny_file, Fit("cpu", 1, 4, None))
     assert raised.value.code == "bad_device"
 
 
 @pytest.mark.skipif(llama_cpp.llama_supports_gpu_offload(), reason="this llama.cpp has GPUs")
 def test_a_gpu_that_llama_cpp_can_not_use_is_named(tiny_file: Path) -> None:
     with pytest.raises(UserError, match=r"cuda:0 .* built for the CPU alone.*GGML_CUDA") as raised:
-        load(tiny_file, "cuda:0", 1, None, None)
+        load(tiny_file, Fit("cuda:0", 1))
     assert raised.value.code == "bad_device"
 
 
@@ -208,7 +209,7 @@ def test_what_llama_cpp_refuses_says_why(tmp_path: Path, capfd: Any) -> None:
     path = tmp_path / "a.gguf"
     path.write_bytes(gguf(pairs, tensors))
     with pytest.raises(UserError, match=r"blk\.1\.ffn_up\.weight' not found") as raised:
-        load(path, "cpu", 1, None, None)
+        load(path, Fit("cpu", 1))
     assert raised.value.code == "bad_weights"
     assert capfd.readouterr() == ("", "")
 
@@ -218,14 +219,14 @@ def test_a_model_of_broken_numbers_is_named(tmp_path: Path) -> None:
     tensors = {**weights(pairs), "output_norm.weight": np.full(32, np.nan, np.float32)}
     path = tmp_path / "a.gguf"
     path.write_bytes(gguf(pairs, tensors))
-    model = load(path, "cpu", 1, None, None)
+    model = load(path, Fit("cpu", 1))
     with pytest.raises(ItemError, match="computes no numbers"):
         model.reply(Request(raw="a"))
     model.close()
 
 
 def test_nothing_is_written_to_standard_error(tiny_file: Path, capfd: Any) -> None:
-    model = load(tiny_file, "cpu", 1, None, None)
+    model = load(tiny_file, Fit("cpu", 1))
     model.reply(Request(raw="a", max_tokens=2))
     model.close()
     assert capfd.readouterr() == ("", "")
@@ -235,7 +236,7 @@ def test_a_base_model_answers_bare_prompts_only(tmp_path: Path) -> None:
     pairs = {k: v for k, v in facts().items() if k != "tokenizer.chat_template"}
     path = tmp_path / "a.gguf"
     path.write_bytes(gguf(pairs, weights(pairs)))
-    model = load(path, "cpu", 1, None, None)
+    model = load(path, Fit("cpu", 1))
     assert model.reply(Request(raw="ab", max_tokens=1)).prompt_tokens == 2
     with pytest.raises(UserError, match="--raw") as raised:
         model.reply(ask("hi"))
@@ -246,7 +247,7 @@ def test_a_base_model_answers_bare_prompts_only(tmp_path: Path) -> None:
 def test_variables_reach_the_template(tmp_path: Path) -> None:
     template = "{% if enable_thinking is false %}no {% endif %}{{ messages[0]['content'] }}"
     model = load(tiny(tmp_path / "a.gguf", **{"tokenizer.chat_template": template}),
-                 "cpu", 1, None, None)  # fmt: skip
+                 Fit("cpu", 1))  # fmt: skip
     assert model.reply(ask("ab", max_tokens=1)).prompt_tokens == 2
     told = ask("ab", max_tokens=1, variables={"enable_thinking": False})
     assert model.reply(told).prompt_tokens == model.count("no ab")
@@ -255,7 +256,7 @@ def test_variables_reach_the_template(tmp_path: Path) -> None:
 
 def test_bos_is_put_first_once(tmp_path: Path) -> None:
     path = tiny(tmp_path / "a.gguf", **{"tokenizer.ggml.add_bos_token": True})
-    model = load(path, "cpu", 1, None, None)
+    model = load(path, Fit("cpu", 1))
     assert model.reply(Request(raw="ab", max_tokens=1)).prompt_tokens == 3
     assert model.reply(Request(raw="<s>ab", max_tokens=1)).prompt_tokens == 3
     model.close()
@@ -273,7 +274,7 @@ def test_bytes_that_are_no_text_never_come_out(small: Llama) -> None:
 
 
 def test_memory_is_given_back(tiny_file: Path) -> None:
-    model = load(tiny_file, "cpu", 1, None, None)
+    model = load(tiny_file, Fit("cpu", 1))
     assert model.nbytes >= tiny_file.stat().st_size - 20_000
     model.close()
     model.close()  # twice is once

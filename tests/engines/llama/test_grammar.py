@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mediakit.engines.llama.loading import Fit, open_model
+from mediakit.engines.llama.fit import Fit
+from mediakit.engines.llama.loading import open_model
 from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.request import Message, Request, Sampling
 from mediakit.errors import UserError
@@ -78,7 +79,7 @@ def test_many_grammars_in_turn(small: Llama) -> None:
 def test_what_is_most_probable_of_what_may_come_is_taken(small: Llama, tiny_file: Path) -> None:
     """As if all tokens were held against the grammar first, and not only the one chosen."""
     greedy = Sampling(temperature=0)
-    context = open_model(tiny_file, header(tiny_file), Fit("cpu", 1, None, None)).context
+    context = open_model(tiny_file, header(tiny_file), Fit("cpu", 1)).context
     allowed = [t for t in range(context.vocabulary) if context.piece(t) in (b"x", b"y")]
     assert len(allowed) == 4  # letters, and bytes
     for letter in "abcdefgh":

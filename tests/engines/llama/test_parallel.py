@@ -10,7 +10,8 @@ import pytest
 
 from mediakit.engines.llama.context import Place
 from mediakit.engines.llama.engine import load
-from mediakit.engines.llama.loading import Fit, open_model
+from mediakit.engines.llama.fit import Fit
+from mediakit.engines.llama.loading import open_model
 from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.parallel import Ask, shared
 from mediakit.engines.llama.request import Message, Reply, Request, Sampling
@@ -32,14 +33,14 @@ CAPITALS = [ask(f"What is the capital of {name}?") for name in COUNTRIES]
 
 @pytest.fixture(scope="module")
 def several(smollm2_file: Path) -> Iterator[Llama]:
-    model = load(smollm2_file, "cpu", 1, None, 512, sequences=3)
+    model = load(smollm2_file, Fit("cpu", 1, None, 512, sequences=3))
     yield model
     model.close()
 
 
 @pytest.fixture
 def tiny_three(tiny_file: Path) -> Iterator[Llama]:
-    model = load(tiny_file, "cpu", 1, None, 256, sequences=3)
+    model = load(tiny_file, Fit("cpu", 1, None, 256, sequences=3))
     yield model
     model.close()
 
@@ -117,7 +118,7 @@ def test_no_more_are_underway_than_there_is_room_for(
     from mediakit.engines.llama import loading
 
     monkeypatch.setattr(loading.memory, "cells", lambda length, *more: length)
-    model = load(tiny_file, "cpu", 1, None, 256, sequences=3)
+    model = load(tiny_file, Fit("cpu", 1, None, 256, sequences=3))
     requests = [Request(raw=text * 9, sampling=GREEDY, max_tokens=250) for text in "abcdef"]
     assert at_once(model, requests) == one_by_one(model, requests)
     model.close()

@@ -10,6 +10,7 @@ from PIL import Image
 from tiny_projectors import llava
 
 from mediakit.engines.llama.engine import load
+from mediakit.engines.llama.fit import Fit
 from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.request import Message, Request, Sampling
 from mediakit.errors import ItemError, UserError
@@ -29,7 +30,7 @@ def ask(text: str, *images: bytes) -> Request:
 @pytest.fixture(scope="module")
 def seeing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llama]:
     folder = tmp_path_factory.mktemp("seeing")
-    model = load(tiny(folder / "a.gguf"), "cpu", 1, None, None, llava(folder / "p.gguf", 32))
+    model = load(tiny(folder / "a.gguf"), Fit("cpu", 1), llava(folder / "p.gguf", 32))
     yield model
     model.close()
 
@@ -67,12 +68,12 @@ def test_what_is_no_picture_fails_alone(seeing: Llama) -> None:
 
 def test_a_projector_for_another_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
-        load(tiny(tmp_path / "a.gguf"), "cpu", 1, None, None, llava(tmp_path / "p.gguf", 64))
+        load(tiny(tmp_path / "a.gguf"), Fit("cpu", 1), llava(tmp_path / "p.gguf", 64))
     assert raised.value.code == "wrong_model"
 
 
 def test_a_model_is_no_projector(tmp_path: Path) -> None:
     file = tiny(tmp_path / "a.gguf")
     with pytest.raises(UserError, match="is not the projector") as raised:
-        load(file, "cpu", 1, None, None, file)
+        load(file, Fit("cpu", 1), file)
     assert raised.value.code == "wrong_model"

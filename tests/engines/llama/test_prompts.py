@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mediakit.engines.llama.loading import Fit, open_model
+from mediakit.engines.llama.fit import Fit
+from mediakit.engines.llama.loading import open_model
 from mediakit.engines.llama.prompts import CUT, Prompts
 from mediakit.engines.llama.request import Message, Request
 from mediakit.engines.llama.templates import ChatTemplate

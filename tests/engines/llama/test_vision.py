@@ -13,7 +13,8 @@ from PIL import Image
 from tiny_projectors import llava, smolvlm
 
 from mediakit.engines.llama.context import Context, ContextFull
-from mediakit.engines.llama.loading import Fit, open_model
+from mediakit.engines.llama.fit import Fit
+from mediakit.engines.llama.loading import open_model
 from mediakit.engines.llama.prompts import Prompts, positions
 from mediakit.engines.llama.request import Message, Request
 from mediakit.engines.llama.templates import ChatTemplate
