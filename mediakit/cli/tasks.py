@@ -1,9 +1,10 @@
 """A task's command: its options, its inputs, one batch, its exit status."""
 
 import inspect
+import shutil
 import sys
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +35,7 @@ from mediakit.errors import ExitStatus, MediakitError, Stopped, UserError
 from mediakit.models.store import Store
 from mediakit.tasks import registry
 
+WIDE = 120  # columns
 FILES = (
     "Inputs are files, directories (taken recursively), globs, or - for standard input (names, "
     "JSON Lines, or the bytes of one file). Every option can be set as MEDIAKIT_{TASK}_OPTION."
@@ -78,7 +80,9 @@ def command(name: str, rows: Rows | None = None) -> typer.Typer:
 
     run.__signature__ = signature(task, argument)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}  # type: ignore[attr-defined]
-    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="rich", add_completion=False)
+    # in less room, rich's tables cut names off, and leave their descriptions a few columns
+    style: Literal["rich"] | None = "rich" if shutil.get_terminal_size().columns >= WIDE else None
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=style, add_completion=False)
     app.command(
         name,
         help=task.summary,

@@ -287,3 +287,19 @@ def test_rows_take_text_for_numbers_as_the_command_line_does(put: Any, mediakit:
     command = ("upscale", "-", "-o", "out", "--dry-run", "--json")
     (record,) = mediakit(*command, stdin=row.encode()).records
     assert (record["params"]["scale"], record["params"]["quality"]) == (2, 80)
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "100"])
+def test_help_names_every_option_in_full(mediakit: Any, monkeypatch: Any, columns: str) -> None:
+    from mediakit.cli.options import fields, flags
+    from mediakit.tasks import registry
+
+    monkeypatch.setenv("COLUMNS", columns)
+    for name in registry.names():
+        words = mediakit(name, "--help").stdout.decode().split()
+        options = {
+            flag.split("/")[0]
+            for model, field, info in fields(registry.task(name))
+            for flag in flags(field, info, model)
+        }
+        assert options <= {word.rstrip(",") for word in words}
