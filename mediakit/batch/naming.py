@@ -11,6 +11,7 @@ from typing import Any
 
 from mediakit.batch.item import Source
 from mediakit.errors import ItemError, UserError, show
+from mediakit.params import flag
 
 # A name under --out as one file system that ignores case and normalises sees it.
 Folded = str
@@ -131,8 +132,9 @@ class Template:
         values |= {"relpath": folder or ".", "stem": _stem(name), "name": name, "ext": suffix}
         values |= {"index": index, "hash": hash_of(source)[:6]}
         if unset := [field for field in self._fields if values[field] is None]:
-            option = unset[0].replace("_", "-")
-            raise UserError("usage", f"--name {{{unset[0]}}}: nothing is set; give --{option}")
+            raise UserError(
+                "usage", f"--name {{{unset[0]}}}: nothing is set; give {flag(unset[0])}"
+            )
         try:
             return os.path.normpath(self.text.format_map(values))
         except (ValueError, TypeError) as e:

@@ -34,9 +34,8 @@ NAMELESS = "?//"
 
 
 class Planner:
-    """Makes items of sources. `items` raises UserError for what is wrong with the
-    whole command; what is wrong with one input is in its item. `pin`: see
-    Recipes."""
+    """Makes items of sources. `items` raises UserError for what is wrong with the whole command;
+    what is wrong with one input is in its item. `pin`: see Recipes."""
 
     def __init__(
         self, job: Job, output: Output, pin: Callable[[ModelSpec], ModelSpec] = lambda spec: spec

@@ -64,23 +64,24 @@ class Lists:
         return self._head
 
     def stdin(self, fd: int, null: bool, sniff: Callable[[bytes], str]) -> Iterator[Source]:
-        """JSON Lines if it starts with `{`, one file's bytes if `sniff` knows them, else names,
+        """One file's bytes if `sniff` knows them, JSON Lines if it starts with `{`, else names,
         one a line, or (`null`) NUL-separated, as they come."""
         end = b"\0" if null else b"\n"
         head, self._head = self.peek(fd, null), None
-        # text has no NUL bytes; all that pictures and sounds begin with has one soon
+        # lists have no NUL bytes; all that pictures and sounds begin with has one soon
+        is_binary = b"\0" in head
         is_object = head.removeprefix(BOM).lstrip().startswith(b"{")
-        if not (null or self.is_text) and (b"\0" in head or (is_object and sniff(head))):
-            suffix = sniff(head)
-            if not suffix:
+        if not (null or self.is_text) and (is_binary or is_object):
+            if suffix := sniff(head):
+                data = head + b"".join(iter(lambda: _read(fd), b""))
+                yield Source("-", f"stdin{suffix}", data=data)
+                return
+            if is_binary:
                 raise UserError(
                     "unsupported_format",
                     "standard input is neither a list nor a file of a known format; use -0 for "
                     "names from find -print0",
                 )
-            data = head + b"".join(iter(lambda: _read(fd), b""))
-            yield Source("-", f"stdin{suffix}", data=data)
-            return
         head = head.removeprefix(BOM)
         pieces = _pieces(fd, head, end)
         # a prompt may begin with {red|blue}

@@ -15,13 +15,13 @@ from mediakit.batch.recipes import Job, Recipes
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import check_installed
 from mediakit.cli.app import deadly_interrupt
-from mediakit.cli.options import Given, fields, flags
+from mediakit.cli.options import Given
 from mediakit.cli.render import Renderer, printable
 from mediakit.cli.weights import new_cache, pinning
 from mediakit.engines.llama.request import Message
 from mediakit.errors import ItemError, MediakitError, Stopped, UserError, show
 from mediakit.models.store import Store
-from mediakit.params import Batch
+from mediakit.params import Batch, flag
 from mediakit.tasks.chat import Chat
 from mediakit.tasks.chat_answer import answered
 from mediakit.tasks.chat_options import ChatExecution, ChatParams
@@ -83,12 +83,11 @@ def converse(given: Given) -> int:
 
 def check_told(given: Given) -> None:
     """UserError for options of the command line that do nothing in a conversation."""
-    for model, name, field in fields(Chat):
-        if name in SILENT and name in given.told:
-            option = flags(name, field, model)[-1].split("/")[0]
-            raise UserError(
-                "useless_option", f"{option} does nothing in a conversation; leave it out, or ask"
-            )
+    for name in sorted(SILENT & given.told):
+        option = flag(name, ChatParams, ChatExecution, Batch)
+        raise UserError(
+            "useless_option", f"{option} does nothing in a conversation; leave it out, or ask"
+        )
 
 
 class Conversation:

@@ -232,8 +232,7 @@ class ChatExecution(Execution):
     ] = option(
         "auto",
         "Answers that are made at once, each going on from what all prompts begin with. auto: 8 "
-        "on a GPU, which is many times faster; 1 on a CPU, where it gains up to a quarter and "
-        "rounding may change a word.",
+        "on a GPU, 1 on a CPU. Rounding may change a word.",
     )
     objects: bool = option(
         False, "Print the objects of --schema alone, one a line, without the prompts before them."

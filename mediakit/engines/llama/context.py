@@ -63,13 +63,11 @@ class Context:
     One thread at a time. `model` and `handle` are llama.cpp's own, for what reads pictures.
     """
 
-    def __init__(
-        self, model: Any, begin: Begin, size: int, batch_size: int, cells: int | None = None
-    ) -> None:
+    def __init__(self, model: Any, begin: Begin, size: int, batch_size: int, cells: int) -> None:
         """`begin` makes a handle for so many tokens; `model` is freed with it. The text has `size`
         at most; together with others that go on from it (`fork`), `cells`."""
         self.model, self.size, self.batch_size = model, size, batch_size
-        self.cells = cells or size
+        self.cells = cells
         self.vocab = native.llama_model_get_vocab(model)
         self.vocabulary = int(native.llama_vocab_n_tokens(self.vocab))
         self.handle: Any = None
@@ -180,7 +178,7 @@ class Context:
 
     def add(self, token: int) -> None:
         """Evaluate one more token, for which room is reserved. Raises as `evaluate` does."""
-        self._decode([token])
+        self._extend([token])
 
     def keep(self, count: int) -> int:
         """Forget all but the first `count` tokens; how many are left, 0 where a model's memory
@@ -236,7 +234,7 @@ class Context:
 
     def _add(self, tokens: list[int], check: Check) -> None:
         for at in range(0, len(tokens), self.batch_size):
-            self._decode(tokens[at : at + self.batch_size])
+            self._extend(tokens[at : at + self.batch_size])
             check()
 
     def _add_part(self, part: Part) -> None:
@@ -250,7 +248,7 @@ class Context:
             raise
         self._content.append((part.key, position + part.positions))
 
-    def _decode(self, tokens: list[int]) -> None:
+    def _extend(self, tokens: list[int]) -> None:
         position = self.position
         if position + len(tokens) > self.room:
             raise ContextFull

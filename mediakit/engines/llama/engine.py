@@ -44,7 +44,7 @@ def load(file: Path, fit: Fit, projector: Path | None = None) -> "Llama":
         if projector is not None and trial is not None:
             trial.check()
             sight = _sight(projector, opened, fit.threads)
-        from mediakit.engines.llama.model import Llama
+        from mediakit.engines.llama.model import Llama  # takes numpy
 
         undo.pop_all()
     return Llama(facts, opened, template, sight, fit.sequences)

@@ -47,7 +47,7 @@ class Llama:
         opened: Opened,
         template: ChatTemplate | None,
         sight: "Projector | None",
-        sequences: int = 1,
+        sequences: int,
     ) -> None:
         self._context = opened.context
         self._template = template
@@ -107,11 +107,11 @@ class Llama:
             asked: list[_Asked] = []
             for number, request in enumerate(requests):
                 try:
-                    prompt, warnings = self._prompt(request)
-                    tokens = [item for item in prompt if isinstance(item, int)]
-                    if request.choices or len(tokens) < len(prompt):
+                    if request.choices or any(message.images for message in request.messages):
                         yield number, self.reply(request, lambda _: check())
                         continue
+                    prompt, warnings = self._prompt(request)
+                    tokens = [item for item in prompt if isinstance(item, int)]
                     sampler = Sampler(request.sampling, self._candidates, self._grammar(request))
                 except (ItemError, UserError) as error:
                     yield number, error
