@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any
 
-# what is kept of a run's output, bytes
+# what is kept of a run's standard error, bytes
 LAST_WORDS = 65536
 ROOT = Path(__file__).parent.parent
 MEDIAKIT = (sys.executable, "-c", "from mediakit.cli.app import main; main()")  # as the script does
@@ -26,7 +26,8 @@ class Sample:
     """What one run took: seconds, bytes of resident memory at the peak; and its last words.
 
     `cpu` is user and system time of the whole process and of children that it waited for.
-    `memory` is None where it can't be told. `said` is standard output, `noted` standard error.
+    `memory` is None where it can't be told. `said` is standard output, `noted` the end of standard
+    error.
     """
 
     wall: float
@@ -97,7 +98,7 @@ def run(command: Sequence[str | Path], **environment: str) -> Sample:
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
-        said, noted = _last(out), _last(err)
+        said, noted = _last(out, None), _last(err, LAST_WORDS)
     if process.returncode:
         name = " ".join(map(str, command))
         raise RuntimeError(f"{name}: exit {process.returncode}\n{said}\n{noted}")
@@ -105,9 +106,10 @@ def run(command: Sequence[str | Path], **environment: str) -> Sample:
     return Sample(wall, cpu, _memory(usage.ru_maxrss), said, noted)
 
 
-def _last(file: IO[bytes]) -> str:
+def _last(file: IO[bytes], most: int | None) -> str:
+    """The last `most` bytes of a file, or all of it."""
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - LAST_WORDS))
+    file.seek(0 if most is None else max(0, size - most))
     return file.read().decode(errors="replace")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from mediakit import heap
 from mediakit.errors import UserError, show
 
 _BUSY_SECONDS = 0.08  # long enough for several scheduler ticks (4 ms), too short to be noticed
@@ -95,7 +96,8 @@ def find(device: str, gpus: Callable[[], Sequence[str]] | None = None) -> str:
 
 
 def free_memory(device: str) -> int:
-    """Bytes that can be taken now; of a host also what its container still allows."""
+    """Bytes that can be taken now; of a host also what its container still allows, and what this
+    process keeps for itself."""
     if device.startswith("cuda"):
         import torch
 
@@ -108,12 +110,15 @@ def free_memory(device: str) -> int:
 
         used = torch.mps.driver_allocated_memory()
         return max(0, min(available, torch.mps.recommended_max_memory() - used))
-    return max(0, min([available, *(free for _, free in _cgroup_memory())]))
+    return max(0, min([available, *(free for _, free in _cgroup_memory())])) + heap.kept()
 
 
 def empty_cache(device: str) -> None:
-    """Give memory that torch keeps for later back to the device; nothing to do on a CPU."""
-    if device == "cpu" or "torch" not in sys.modules:
+    """Give memory that is kept for later back to the device."""
+    if device == "cpu":
+        heap.give_back()
+        return
+    if "torch" not in sys.modules:
         return
     import torch
 

@@ -32,6 +32,7 @@ from mediakit.cli.piping import piped
 from mediakit.cli.render import Renderer
 from mediakit.cli.weights import new_cache, pinning
 from mediakit.errors import ExitStatus, MediakitError, Stopped, UserError
+from mediakit.heap import keep_freed
 from mediakit.models.store import Store
 from mediakit.tasks import registry
 
@@ -108,6 +109,7 @@ def run_task(
         return _without_inputs(task, given)
     if not batch.dry_run:
         check_installed(task)
+        keep_freed()
     output = inputs.output()
     check_place(task, given, output)
     output = inputs.in_lines(output)

@@ -33,9 +33,9 @@ _BYTES = {"Compact": 18, "ESRGAN": 160, "SwinIR": 95, "DAT": 300}
 _BYTES_UNKNOWN = 450
 _SHARE = 0.7  # of the free memory: allocators round up, and others want some too
 _LADDER = range(64, 1024 + 1, 64)
-# On 2 cores Compact nets take the same time a pixel in tiles of 290 and of 540 with large pages
-# (see engines/__init__.py), and 10 to 15 % less in small tiles without them, as on other systems;
-# larger tiles share fewer pixels. ESRGAN's time a pixel does not change.
+# On 2 cores Compact nets take the same time a pixel in tiles of 384 and of 544 where freed memory
+# is kept (heap.py), and 10 to 15 % less in small tiles elsewhere; larger tiles share fewer pixels.
+# ESRGAN's time a pixel does not change.
 _CPU_MOST = {"Compact": 384}
 _EXACT = 256  # must not follow the free memory
 # Input pixels that tiles share. Against untiled, on a photo: animevideov3 at 32 is at most 1

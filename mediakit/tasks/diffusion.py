@@ -111,7 +111,7 @@ class DiffusionTask(PictureTask):
     # working
 
     def begin(self) -> None:
-        from mediakit.engines.diffusion.heap import uncollected
+        from mediakit.heap import uncollected
 
         with uncollected():  # imports torch
             super().begin()

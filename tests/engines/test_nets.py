@@ -10,13 +10,6 @@ import torch
 from safetensors.torch import save_file
 from spandrel.architectures.Compact import Compact
 
-_LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-
-
-def chosen() -> str:
-    """always, madvise or never: the word in brackets."""
-    return _LARGE_PAGES.read_text().partition("[")[2].partition("]")[0]
-
 
 def python(code: str, *arguments: str | Path) -> str:
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, *arguments],
@@ -69,20 +62,4 @@ turned = LaMa.rotate(image, 30.0, LaMa.InterpolationMode.BILINEAR, fill=0).numpy
 even = RestoreFormer.tv_normalize(image, [0.5] * 3, [0.5] * 3).numpy()
 assert sys.modules["torchvision"].__file__
 np.savez(sys.argv[1], image=image.numpy(), turned=turned, even=even)
-"""
-
-
-@pytest.mark.skipif(not _LARGE_PAGES.exists() or "never" in chosen(), reason="no large pages here")
-def test_large_tensors_are_in_large_pages() -> None:
-    """Writing 64 MiB takes far fewer page faults than its 16,384 small pages."""
-    assert int(python(_FAULTS)) < 4000
-
-
-_FAULTS = """
-import resource
-import mediakit.engines.upscaler
-import torch
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-tensor = torch.ones(64 << 18)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """

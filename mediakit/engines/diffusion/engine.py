@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from mediakit.engines.diffusion.heap import keep_freed, uncollected
 from mediakit.engines.diffusion.loaded import Diffusion, Place
 from mediakit.engines.diffusion.parts import folder_parts, quiet, vae_part
 from mediakit.engines.diffusion.probe import Model, probe
 from mediakit.engines.diffusion.request import Files
 from mediakit.engines.faults import meaning
+from mediakit.heap import uncollected
 
 __all__ = ["Diffusion", "load"]
 
@@ -32,10 +32,7 @@ def load(
     OutOfMemory.
     """
     with uncollected():
-        net = _load(files, Place(device, dtype, threads, exact, compile))
-    if device == "cpu":
-        keep_freed()
-    return net
+        return _load(files, Place(device, dtype, threads, exact, compile))
 
 
 def _load(files: Files, place: Place) -> Diffusion:

@@ -13,7 +13,6 @@ from mediakit.device import empty_cache
 from mediakit.engines.diffusion.adapters import Adapters
 from mediakit.engines.diffusion.batching import alike, joined, keeps
 from mediakit.engines.diffusion.encoding import Encoder
-from mediakit.engines.diffusion.heap import give_back
 from mediakit.engines.diffusion.memory import Memory, nbytes
 from mediakit.engines.diffusion.pipelines import build, class_of
 from mediakit.engines.diffusion.probe import Model
@@ -118,7 +117,6 @@ class Diffusion:
         for name in ("_pipes", "_memory", "_net", "adapters", "encoder", "_own_scheduler"):
             delattr(self, name)
         empty_cache(self.device)
-        give_back()
 
     def _run(self, requests: Sequence[Request], emit: Emit) -> list[Made]:
         if torch.get_num_threads() != self.threads:  # OpenMP counts for each calling thread

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 
 from mediakit.device import free_memory
-from mediakit.engines.diffusion.heap import give_back
 
 # Bytes a pixel that a VAE's decoder takes at its peak, for each byte of a number and each channel
 # of its last level: resident memory measured on a CPU in float32, 128 channels (7.7 at 512 x 512,
@@ -49,9 +48,6 @@ class Memory:
         size = 4 if upcast else vae.dtype.itemsize
         need = height * width * channels * size * _DECODER
         room = free_memory(self._device) * _SHARE
-        if need * count > room:
-            give_back()  # what the pictures before took
-            room = free_memory(self._device) * _SHARE
         _switch(vae, "slicing", count > 1 and need * count > room)
         _switch(vae, "tiling", need > room)
 

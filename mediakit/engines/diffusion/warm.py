@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from mediakit.engines.diffusion.heap import uncollected
+from mediakit.heap import uncollected
 
 _EVERY = (
     "mediakit.engines.diffusion.engine",
