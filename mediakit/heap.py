@@ -14,8 +14,8 @@ _LARGEST = 2**30  # bytes: larger than what a layer makes of a picture or a tile
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No search for cycles meanwhile: importing diffusers and transformers makes objects by the
-    hundred thousand that all stay, and looking them through takes a tenth of the time."""
+    """No search for cycles meanwhile: importing makes objects by the hundred thousand that all
+    stay, and looking them through takes a tenth of the time."""
     was = gc.isenabled()
     gc.disable()
     try:

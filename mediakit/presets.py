@@ -18,7 +18,7 @@ Values = dict[str, Any]
 class Preset(BaseModel):
     """A preset file: what it is for, which preset it builds on, and a section a task."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: str
     path: Path

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import platformdirs
-from filelock import FileLock
 
 from mediakit.batch.events import Event, Finished, Notify
 from mediakit.batch.files import flush, output_error, put_in_place
@@ -97,6 +96,8 @@ class Gathering:
         """
         if not self._seen:
             return False
+        from filelock import FileLock
+
         with self._errors_of_place(), FileLock(self._folder.with_suffix(".lock")):
             self._history.refresh()
             self._check_ours()

@@ -64,7 +64,9 @@ class LazyGroup(TyperGroup):
 
 def load(name: str) -> Any:
     """The real command of that name, imported now."""
-    with deadly_interrupt():
+    from mediakit.heap import uncollected
+
+    with deadly_interrupt(), uncollected():
         module = import_module(COMMANDS[name][0])
     single = module.command(name) if name in TASKS else module.app
     command = typer.main.get_command(single)

@@ -125,7 +125,7 @@ def known() -> dict[str, ModelSpec]:
 
 def is_own(spec: ModelSpec) -> bool:
     """Whether it is an entry of models.yaml."""
-    return not (spec.name in _shipped() or spec.local or spec.is_reference)
+    return not (spec.local or spec.is_reference or _shipped_as(spec.name))
 
 
 def tasks() -> set[str]:

@@ -11,6 +11,7 @@ from mediakit import device
 from mediakit.batch.item import Decoded, Item, Made, Row
 from mediakit.batch.task import Emit, Task, Useless
 from mediakit.errors import ItemError, UserError, show
+from mediakit.heap import uncollected
 from mediakit.media.captions import STOCK
 from mediakit.media.formats import READABLE, sniff
 from mediakit.models.cache import ModelCache
@@ -141,7 +142,7 @@ class CaptionTask(Task):
         self.batch_size = e.batch_size or (1 if e.exact else usual)
 
     def warm_up(self) -> None:
-        with suppress(Exception):  # `compute` says what is wrong
+        with suppress(Exception), uncollected():  # `compute` says what is wrong
             import_module("mediakit.engines.caption.transformers")
 
     def used(self) -> Mapping[str, Any]:

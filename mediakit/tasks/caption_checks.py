@@ -13,12 +13,8 @@ def useless(
     told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
 ) -> Iterator[Useless]:
     """See Task.useless."""
-    drawn = values["temperature"]
-    for name in ("top_p", "seed"):
-        if name in told and not drawn:
-            yield name, "does nothing unless words are drawn", "add --temperature 0.7"
-    if "beam_size" in told and drawn and (values["beam_size"] or 1) > 1:
-        yield "beam_size", "follows the likeliest words", "leave --temperature out"
+    if outputs and "list_file" not in told:
+        yield from _for_temperature(told, values)
     if "separator" in told and not values["append"]:
         yield "separator", "stands between what is there and the caption", "add --append"
     formats = {format_of(name) for name in outputs} & FORMATS.keys()
@@ -32,6 +28,15 @@ def useless(
             yield "append", "adds to the files of pictures", "use -o DIR, or --beside"
     if "batch_size" in told and values["exact"]:
         yield "batch_size", "is 1 with --exact", ""
+
+
+def _for_temperature(told: Collection[str], values: Mapping[str, Any]) -> Iterator[Useless]:
+    drawn = values["temperature"]
+    for name in ("top_p", "seed"):
+        if name in told and not drawn:
+            yield name, "does nothing unless words are drawn", "add --temperature 0.7"
+    if "beam_size" in told and drawn and (values["beam_size"] or 1) > 1:
+        yield "beam_size", "follows the likeliest words", "leave --temperature out"
 
 
 def _is_gathered(out: Path) -> bool:

@@ -12,6 +12,7 @@ from mediakit.batch.item import Decoded, Item, Made, Recipe, Row, Source
 from mediakit.batch.task import Emit, Spread, Task, Useless
 from mediakit.engines.llama.fit import Fit
 from mediakit.errors import ItemError, UserError, show
+from mediakit.heap import uncollected
 from mediakit.models.cache import ModelCache
 from mediakit.models.given import LLAMA_ENGINE
 from mediakit.models.spec import ModelSpec
@@ -96,7 +97,8 @@ class Chat(Task):
     def useless(
         cls, told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
     ) -> Iterator[Useless]:
-        return useless(told, values)  # of a model that is partly on a GPU, threads compute the rest
+        # not --threads: of a model that is partly on a GPU, they compute the rest
+        return useless(told, values, outputs)
 
     # working
 
@@ -109,7 +111,7 @@ class Chat(Task):
         self.batch_size = 1 if self._parallel == 1 else self._parallel * _ROUNDS
 
     def warm_up(self) -> None:
-        with suppress(Exception):  # `compute` says what is wrong
+        with suppress(Exception), uncollected():  # `compute` says what is wrong
             import_module("mediakit.engines.llama.engine")
             import_module("mediakit.engines.llama.model")  # while that loads a model
 

@@ -1,6 +1,6 @@
 """Which options of chat contradict each other, and which would do nothing."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from mediakit.batch.task import Useless
@@ -38,16 +38,20 @@ def check_params(params: ChatParams) -> None:
         raise _useless("projector", "is for pictures", "add --image")
 
 
-def useless(told: Collection[str], values: Mapping[str, Any]) -> Iterator[Useless]:
+def useless(
+    told: Collection[str], values: Mapping[str, Any], outputs: Sequence[str]
+) -> Iterator[Useless]:
     """See Task.useless."""
     if "objects" in told and values["objects"]:
-        if not values["json_schema"]:
-            yield "objects", "prints the objects of --schema", "add that"
         for name in ("out", "json_lines"):
             if values[name]:
                 yield "objects", f"does nothing with {_flag(name)}", "leave that out"
     if "parallel" in told and values["exact"]:
         yield "parallel", "does nothing with --exact", "leave that out"
+    if "list_file" in told or not outputs:
+        return
+    if "objects" in told and values["objects"] and not values["json_schema"]:
+        yield "objects", "prints the objects of --schema", "add that"
     form = next((name for name in _SHAPES if values[name]), None)
     nothing: tuple[str, ...] = ()
     beside = ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mediakit.batch.item import Decoded, Item, Source
 from mediakit.batch.task import Emit, Spread, Useless
 from mediakit.errors import ItemError, MediakitError, UserError
+from mediakit.heap import uncollected
 from mediakit.models.cache import ModelCache
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
@@ -111,8 +112,6 @@ class DiffusionTask(PictureTask):
     # working
 
     def begin(self) -> None:
-        from mediakit.heap import uncollected
-
         with uncollected():  # imports torch
             super().begin()
         e = self.execution

@@ -267,6 +267,14 @@ def test_models_that_are_no_captioners(photos: Path, mediakit: Any, net: Path) -
     assert refused.errors == ["wrong_model"]
 
 
+def test_rows_may_hold_what_an_option_needs(photos: Path, caption: Any) -> None:
+    """A seed does nothing where no words are drawn; unless a row draws some."""
+    name = next(str(path) for path in sorted(photos.iterdir()))
+    Path("l.jsonl").write_text(json.dumps({"input": name, "temperature": 0.7}) + "\n")
+    (record,) = caption("--from", "l.jsonl", "--seed", "3", "--json").records
+    assert (record["params"]["temperature"], record["params"]["seed"]) == (0.7, 3)
+
+
 def test_one_file_for_all(photos: Path, caption: Any) -> None:
     said = {line.split("\t")[0]: line.split("\t")[1] for line in caption(photos).lines}
     assert caption(photos, "-o", "all.json").stdout == b"all.json\n"

@@ -365,6 +365,16 @@ def test_a_prompt_longer_than_the_context(chat: Any, home: Path) -> None:
     assert record["warnings"]
 
 
+def test_rows_may_hold_what_an_option_needs(chat: Any, home: Path) -> None:
+    """A seed does nothing at temperature 0; unless a row has another."""
+    told = ("--temperature", "0", "--seed", "3", *SHORT)
+    assert chat("Say a.", *told, status=2).errors == ["useless_option"]
+    rows = [{"prompt": "Say a.", "temperature": 0.7}, {"prompt": "Say a."}]
+    (home / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    records = chat("--from", "p.jsonl", *told, "--json").records
+    assert [record["params"]["temperature"] for record in records] == [0.7, 0]
+
+
 def test_answers_several_at_once(chat: Any, home: Path) -> None:
     (home / "p.txt").write_text("".join(f"Say the number {n}.\n" for n in range(9)))
     more = ("--from", "p.txt", "-o", "out", "--schema", "number int", "--max-tokens", "20")
