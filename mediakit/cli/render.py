@@ -12,8 +12,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from mediakit.batch.events import Event, Fetching, Finished, Note, Piece, Planned, Progress
 from mediakit.batch.record import to_json
 from mediakit.batch.stop import Stop
@@ -45,6 +43,8 @@ class Renderer:
         self.batch = batch
         self.stop = stop
         self.counts: Counter[str] = Counter()
+        # as the user has waited: until now, the process did nothing but compute
+        self._began = time.monotonic() - time.process_time()
         self._resumes = resumes
         self._warned = 0
         self._lock = threading.Lock()
@@ -166,7 +166,7 @@ class Renderer:
         again = "; the same command goes on from here" if stopped and self._resumes else ""
         if self._warned > MOST_WARNINGS and not self.batch.verbose:
             self.say(f"{self._warned - MOST_WARNINGS} more warnings; -v shows them")
-        took = time.time() - psutil.Process().create_time()  # as the user has waited
+        took = time.monotonic() - self._began
         nothing = "nothing done" if stopped else "nothing to do"
         self.say(f"{how.get(status, '')}{', '.join(parts) or nothing} in {took:.1f} s{again}")
 

@@ -5,6 +5,7 @@ import pty
 import select
 import subprocess
 import sys
+import time
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,12 @@ def test_the_bar_is_taken_away_whatever_happens(
     # the cursor is hidden while there is a bar
     assert written.count(b"\x1b[?25l") == 1
     assert written.count(b"\x1b[?25h") == 1
+
+
+def test_the_time_it_took_is_the_users(home: Path) -> None:
+    """From the process's start; never more than its caller waited."""
+    begin = time.monotonic()
+    done = subprocess.run([*COPY, "p", "-o", "out"], capture_output=True)
+    waited = time.monotonic() - begin
+    said = float(done.stderr.split()[-2])
+    assert 0.1 < said <= waited + 0.1
