@@ -5,8 +5,8 @@ import pty
 import select
 import subprocess
 import sys
-import time
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
