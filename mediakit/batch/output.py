@@ -1,5 +1,6 @@
 """Where a batch's results go: a directory, one file, or standard output; and their journal."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -65,13 +66,15 @@ class Output:
 
     def temporary(self, number: int) -> Path:
         """A temporary name on the file system of the output, free for this process if `number` is
-        (small ones are); for `discard`."""
+        (small ones are); for `discard`. OSError where nothing can be written."""
         if self.journal is None:
             return Path(tempfile.mkdtemp(prefix="mediakit-")) / "out"
         path = (
             temporary_for(str(self.file)) if self.file else _below(self.journal.temporary, number)
         )
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK | os.X_OK):  # known before the work
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
         return path
 
     def discard(self, path: Path) -> None:

@@ -78,6 +78,15 @@ def test_read_only_file_system(shell: Shell, disk: Path) -> None:
     goes_on(shell)
 
 
+def test_a_file_that_cannot_be_written_is_told_before_the_work(shell: Shell, disk: Path) -> None:
+    shell.inputs(1)
+    remount(disk, "ro")
+    done = shell.run("in/i000.txt", "-o", "out/a.txt", "--log", "log")
+    assert (done.status, done.codes) == (1, ["read_only"]), done.stderr
+    log = shell.folder / "log"
+    assert not log.exists() or "compute" not in log.read_text()
+
+
 def test_up_to_date_directory_may_be_read_only(shell: Shell, disk: Path) -> None:
     shell.inputs(3)
     assert shell.batch().status == 0

@@ -8,6 +8,7 @@ variable KILL_AT=N makes the process kill itself at the N-th step of writing, FI
 the bytes of any file, and USER=N makes root that user.
 """
 
+import importlib.metadata  # noqa: F401  (pydantic's, late: as USER it may be unreadable)
 import json
 import os
 import resource
