@@ -153,7 +153,7 @@ def told(portrait: "Portrait") -> list[dict[str, Any]]:
     return [
         {
             "box": [round(value, 1) for value in subject.face.box],
-            "landmarks": [[round(float(v), 1) for v in point] for point in subject.face.points],
+            "landmarks": [[round(float(v), 2) for v in point] for point in subject.face.points],
             "score": round(subject.face.score, 3),
             "restored": not subject.left,
             "left": subject.left or None,
