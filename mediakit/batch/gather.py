@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import platformdirs
 
-from mediakit.batch.events import Event, Finished, Notify
+from mediakit.batch.events import Event, Finished, Note, Notify
 from mediakit.batch.files import flush, output_error, put_in_place
 from mediakit.batch.history import Entry
 from mediakit.batch.item import Item
@@ -67,6 +67,7 @@ class Gathering:
         self._seen: dict[str, Item] = {}  # that ended in this run, by key
         self._errors: dict[str, str] = {}
         self._state = self._folder.with_suffix(".rendered")  # digests of the file as we wrote it
+        self._held = self._folder.with_suffix(".rows")  # keys of the rows that it has
 
     def check(self, inputs: Path | None) -> None:
         """UserError if the file is one that mediakit did not write, or that was edited since;
@@ -90,7 +91,8 @@ class Gathering:
 
     def write(self) -> bool:
         """Write the file: a row for every planned item that was made, in this run or before, or
-        that failed now; in their order. False if nothing came of any.
+        that failed now; in their order. False if nothing came of any, or if all failed: a file
+        that is there then stays as it is.
 
         PlaceError; UserError if the file was edited meanwhile.
         """
@@ -100,6 +102,9 @@ class Gathering:
 
         with self._errors_of_place(), FileLock(self._folder.with_suffix(".lock")):
             self._history.refresh()
+            made = [item.key for item in self._planned() if self._is_made(item)]
+            if not made and self.file.exists():
+                return False
             self._check_ours()
             part = self._part()
             try:
@@ -109,13 +114,32 @@ class Gathering:
                 # a kill between the two leaves a file that is known all the same
                 self._remember(_digest(part), *self._digests())
                 put_in_place(part, os.path.realpath(self.file), replace=True)
+                self._tell_left_out(made)
             finally:
                 with suppress(OSError):
                     part.unlink()
         return True
 
+    def _tell_left_out(self, made: Sequence[str]) -> None:
+        """Say how many rows the file had that it has no more."""
+        former: list[str] = []
+        with suppress(OSError, ValueError):
+            former = json.loads(self._held.read_bytes())
+        if count := len({*former} - {*made}):
+            rows = f"{count} row{'s' * (count > 1)} of earlier runs"
+            self._notify(
+                Note(
+                    f"{show(self.file)}: left out {rows}, whose inputs were not named now; naming "
+                    "them too brings them back without computing them again"
+                )
+            )
+        _write(self._held, json.dumps(made))
+
+    def _planned(self) -> Iterable[Item]:
+        return self.items or self._seen.values()
+
     def _rows(self) -> Iterator[Row]:
-        for item in self.items or self._seen.values():
+        for item in self._planned():
             source, error = item.source, self._errors.get(item.key)
             if error:
                 own = {"prompt" if source.is_text else "input": source.path}
@@ -124,7 +148,9 @@ class Gathering:
                 yield _row(self._folder / item.key, source.columns)
 
     def _is_made(self, item: Item) -> bool:
-        if item.key in self._seen:  # without an error
+        if item.key in self._errors:
+            return False
+        if item.key in self._seen:
             return True
         made = self._history.entries.get(item.key, Entry()).made
         return bool(made and item.recipe and made.recipe == item.recipe.hash)
@@ -149,10 +175,7 @@ class Gathering:
         return []
 
     def _remember(self, *digests: str) -> None:
-        part = self._state.with_suffix(".part")
-        part.write_text("\n".join(digests[:2]))
-        flush(part)
-        os.replace(part, self._state)
+        _write(self._state, "\n".join(digests[:2]))
 
     @contextmanager
     def _errors_of_place(self) -> Iterator[None]:
@@ -176,6 +199,13 @@ def _row(part: Path, columns: Mapping[str, Any]) -> Row:
     that was made is called as one of them."""
     made = json.loads(part.read_bytes())
     return {**columns, **{f"new_{k}" if k in columns else k: v for k, v in made.items()}}
+
+
+def _write(file: Path, text: str) -> None:
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(text)
+    flush(part)
+    os.replace(part, file)
 
 
 def _digest(file: Path) -> str:

@@ -105,7 +105,8 @@ class Ledger:
         if self.journal is None:
             return Verdict()
         adds = item.recipe is not None and self.task.adds(item.recipe.params)
-        run = Run(self.task.name, self.journal.history.began, adds)
+        may_add = self.task.may_add(item.output or "")
+        run = Run(self.task.name, self.journal.history.began, adds, may_add)
         return judge(item, entry, self.output, self.batch, run)
 
     def tell_earlier(self, work: Work) -> None:

@@ -241,6 +241,8 @@ def _beside(source: Source) -> Source:
 def _in_error(source: Source, recipe: Recipe | MediakitError | None, error: MediakitError) -> Item:
     """An item that can't be made, under a key of its own: its name may be another item's."""
     row = f"#{hash_of(source)[:12]}" if source.row else ""
+    if line := _line(source):
+        row += f"@{show(line)}"
     known = recipe if isinstance(recipe, Recipe) else None
     try:
         os.fsencode(source.path)
@@ -272,8 +274,13 @@ def _identity(source: Source) -> tuple[str, str]:
     """Equal for inputs that are the same work."""
     row = json.dumps(source.row, sort_keys=True) if source.row else ""
     if source.is_text:
-        return f"{source.path}\0{source.relative}", row
+        return f"{source.path}\0{source.relative}\0{_line(source)}", row
     return os.path.abspath(source.path), row
+
+
+def _line(source: Source) -> str:
+    """Of a row of prompts in error, its line: it has no prompt to be told from others by."""
+    return source.where if source.is_text and source.error else ""
 
 
 def _digest(text: str) -> bytes:

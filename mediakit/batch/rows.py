@@ -142,7 +142,11 @@ class Lists:
     def csv(self, data: bytes, origin: str) -> Iterator[Source]:
         """Rows under a line that names the columns; empty cells set nothing."""
         text = io.StringIO(data.decode("utf-8", "surrogateescape"), newline="")
-        reader = csv.reader(text, strict=True)
+        first = text.readline()
+        text.seek(0)
+        # as some spreadsheets have it; what the first line holds none of separates nothing
+        between = next((mark for mark in ",;\t" if mark in first), ",")
+        reader = csv.reader(text, delimiter=between, strict=True)
         try:
             names = [name.strip() for name in next(reader, [])]
             needed = {"prompt"} if self.is_text else {"input", "input_b64"}

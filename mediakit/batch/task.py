@@ -100,6 +100,11 @@ class Task(ABC):
         return ()
 
     @classmethod
+    def may_add(cls, name: str) -> bool:
+        """Whether there is --append, and it could add to a file of that name."""
+        return False
+
+    @classmethod
     def adds(cls, params: Any) -> bool:
         """Whether outputs are added to what their files hold already, whosever it is: such files
         are not in the way."""

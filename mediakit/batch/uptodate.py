@@ -28,11 +28,13 @@ class Verdict:
 @dataclass(frozen=True, slots=True)
 class Run:
     """The task's name, and when the run began (nanoseconds): what was made later is not made again
-    by --force. `adds`: it adds to what is there, so that nothing is in the way."""
+    by --force. `adds`: it adds to what is there, so that nothing is in the way; `may_add`: with
+    --append it would."""
 
     task: str
     began: int
     adds: bool = False
+    may_add: bool = False
 
 
 def is_current(item: Item, entry: Entry, base: str) -> bool:
@@ -66,7 +68,12 @@ def judge(item: Item, entry: Entry, place: Output, options: Batch, run: Run) -> 
             raise _in_the_way(paths[final], "would replace its own input; use another --out")
     ours = _still_there(entry, place.base, options.verify)
     lax = options.model_copy(update={"overwrite": True}) if run.adds else options
-    makers = {final: _maker_or_not(final, paths[final], entry, place, lax) for final in there}
+    makers: dict[str, Making | None] = {}
+    for final in there:
+        makers[final] = maker_of(final, entry, place, options.verify)
+        if makers[final] is None and not (lax.overwrite and not os.path.isdir(final)):
+            adding = "--append adds to it, " if run.may_add else ""
+            raise _in_the_way(paths[final], f"{_foreign(final, place)}; {adding}{_CURE}")
     derived = place.file is None and not options.overwrite  # the user did not write these names
     for final, maker in makers.items():
         if maker and derived and maker.task not in ("", run.task):
@@ -96,21 +103,11 @@ def _present(paths: Iterable[str]) -> dict[str, Stat]:
     return found
 
 
-def _maker_or_not(
-    final: str, path: str, entry: Entry, place: Output, options: Batch
-) -> Making | None:
-    """How the file that is there was made; None for one that may be replaced all the same.
-    ItemError for one that may not."""
-    if maker := maker_of(final, entry, place, options.verify):
-        return maker
-    if options.overwrite and not os.path.isdir(final):
-        return None
-    known = (
-        "was edited since mediakit made it"
-        if place.journal and place.journal.history.makers(place.name(final))
-        else "is there already, and is not in this output's journal"
-    )
-    raise _in_the_way(path, f"{known}; {_CURE}")
+def _foreign(final: str, place: Output) -> str:
+    """What is wrong with a file that mediakit did not make as it is."""
+    if place.journal and place.journal.history.makers(place.name(final)):
+        return "was edited since mediakit made it"
+    return "is there already, and is not in this output's journal"
 
 
 def _earlier(item: Item, place: Output) -> Making | None:

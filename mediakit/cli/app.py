@@ -173,7 +173,8 @@ def _complain(e: Exception) -> int:
     elif isinstance(e, typer.Abort):
         return ExitStatus.INTERRUPTED
     elif hasattr(e, "format_message"):  # what the parser has to say of the arguments
-        text, code = e.format_message().replace("Value error, ", "") + _variable(e), "usage"
+        text, code = e.format_message().replace("Value error, ", ""), "usage"
+        text += _variable(e) + _dashed(e)
     elif isinstance(e, OSError) and e.errno == errno.ENOSPC:
         _forget_stdout()
         text, code = (
@@ -195,6 +196,12 @@ def _complain(e: Exception) -> int:
     if text:  # the parser has none where it has shown help
         sys.stderr.write(f"mediakit: {show(text)} [{code}]\n")
     return status
+
+
+def _dashed(e: Any) -> str:
+    """What to write for a file whose name was taken for an option."""
+    names = [arg for arg in sys.argv[1:] if arg.startswith("-") and os.path.exists(arg)]
+    return f" (for the file: ./{names[0]})" if names and hasattr(e, "option_name") else ""
 
 
 def _variable(e: Any) -> str:

@@ -42,7 +42,7 @@ HELP = f"""\
 /help          this
 /system TEXT   what the model is told before everything; -: nothing; without TEXT, show it
 /reset         forget the conversation
-/save FILE     write the conversation to a new file
+/save FILE     write the conversation to a new file; again, without FILE, to the same one
 /load FILE     go on with one that was written
 /exit          end (or Ctrl-D)
 //TEXT         ask what begins with one /
@@ -98,6 +98,7 @@ class Conversation:
         self.params = params
         self.seed = seed
         self.turns: list[Message] = []
+        self._file: Path | None = None  # that /save wrote or /load read: of this conversation
 
     def run(self) -> None:
         """Read, answer, until the end of input."""
@@ -194,16 +195,20 @@ class Conversation:
     def _save(self, name: str) -> None:
         turns = [{"role": turn.role, "content": turn.content} for turn in self.turns]
         told = {"form": FORM, "model": self.params.model, "system": self.params.system}
+        path = _path(name) if name or not self._file else self._file
+        part = path.with_name(f".{path.name}.part") if path == self._file else path
         try:
-            with _path(name).open("x", encoding="utf-8") as file:
+            with part.open("w" if part != path else "x", encoding="utf-8") as file:
                 json.dump({**told, "messages": turns}, file, ensure_ascii=False, indent=1)
+            part.replace(path)
         except FileExistsError:
             raise UserError(
                 "would_overwrite", f"{show(name)} is there already; name a new file"
             ) from None
         except OSError as e:
             raise UserError("unwritable", f"{show(name)} can't be written: {e.strerror}") from None
-        _tell(f"saved {len(turns)} turns in {show(name)}")
+        self._file = path
+        _tell(f"saved {len(turns)} turns in {show(path)}")
 
     def _load(self, name: str) -> None:
         try:
@@ -222,6 +227,7 @@ class Conversation:
             raise UserError(
                 "corrupt", f"{show(name)} is no conversation that /save wrote: {show(e)}"
             ) from None
+        self._file = _path(name)
         self.turns = turns
         self.params = self.params.model_copy(update={"system": system})
         _tell(f"{len(turns)} turns; the last: {show(turns[-1].content[:60]) if turns else '-'}")

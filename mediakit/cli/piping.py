@@ -45,7 +45,9 @@ def _read(fd: int) -> str:
         text = data.removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError as e:
         at = f"byte {e.start + 1} is not UTF-8"
-        raise UserError("usage", f"standard input is no text: {at}; give text") from None
+        raise UserError(
+            "usage", f"standard input is no text: {at}; give text (iconv makes UTF-8 of it)"
+        ) from None
     if "\0" in text:
         raise UserError("usage", "standard input is no text: it has a NUL byte; give text")
     return text.rstrip("\n")

@@ -152,6 +152,12 @@ def _without_inputs(task: type[Task], given: Given) -> int:
         from mediakit.cli.conversation import converse
 
         return converse(given)
+    if task.takes_piped and sys.stdin.isatty():
+        raise UserError(
+            "usage",
+            "no inputs: give prompts; a conversation needs a terminal for its output too (/save "
+            "writes it to a file)",
+        )
     wanted = "give prompts" if task.takes_text else "name files, directories or globs"
     raise UserError("usage", f"no inputs: {wanted}, or - for stdin")
 

@@ -83,6 +83,10 @@ class CaptionTask(Task):
         return tuple(suffix(name, format, params) for format in formats_of(params)[1:])
 
     @classmethod
+    def may_add(cls, name: str) -> bool:
+        return format_of(name) != "json"
+
+    @classmethod
     def adds(cls, params: CaptionParams) -> bool:
         return params.append
 

@@ -17,7 +17,14 @@ from mediakit.models.cache import ModelCache
 from mediakit.models.given import LLAMA_ENGINE
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
-from mediakit.tasks.chat_answer import Answer, Question, answer, answers, result_of
+from mediakit.tasks.chat_answer import (
+    Answer,
+    Question,
+    answer,
+    answers,
+    result_of,
+    warnings_of,
+)
 from mediakit.tasks.chat_checks import check_params, shape, useless
 from mediakit.tasks.chat_options import ChatExecution, ChatParams
 from mediakit.tasks.chat_request import NEUTRAL
@@ -201,9 +208,7 @@ class Chat(Task):
         file.write_text(media.text + "\n", encoding="utf-8")
         is_json = media.object is not None
         kind = "application/json" if is_json else "text/plain"
-        return Made(
-            kind, result_of(media), list(media.reply.warnings), "json" if is_json else "text"
-        )
+        return Made(kind, result_of(media), warnings_of(media), "json" if is_json else "text")
 
     @classmethod
     def row(cls, item: Item, result: Mapping[str, Any]) -> Row:

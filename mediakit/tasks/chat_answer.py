@@ -109,6 +109,13 @@ def _answer(params: ChatParams, reply: "Reply", text: str, thought: str) -> Answ
     return found
 
 
+def warnings_of(found: Answer) -> list[str]:
+    """What there is to say of an answer, beside what the model's side says."""
+    cut = found.reply.finish_reason == "length"
+    said = ["the answer was cut off: --max-tokens, or the context, is full"] if cut else []
+    return [*found.reply.warnings, *said]
+
+
 def result_of(found: Answer) -> dict[str, Any]:
     """What the record says of an answer."""
     reply = found.reply

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -178,6 +179,7 @@ def test_foreign_sidecars_are_never_lost(photos: Path, caption: Any) -> None:
     for format in ("txt", "xmp"):
         refused = caption("photos/a.jpg", "--beside", "--format", format, status=1)
         assert refused.errors == ["would_overwrite"]
+        assert "--append adds to it" in refused.stderr
     assert Path("photos/a.txt").read_text() == "mine\n"
     assert Path("photos/a.jpg.xmp").read_text() == DARKTABLE
     for more in ("--append", "--overwrite"):
@@ -265,6 +267,29 @@ def test_models_that_are_no_captioners(photos: Path, mediakit: Any, net: Path) -
     assert refused.errors == ["missing_component"]
     refused = mediakit("upscale", "photos", "--model", str(net), "-o", "out", status=2)
     assert refused.errors == ["wrong_model"]
+
+
+def test_a_name_with_a_dash_is_told_from_an_option(photos: Path) -> None:
+    (photos / "a.jpg").rename("-dash.jpg")
+    done = subprocess.run(
+        [sys.executable, "-c", "from mediakit.cli.app import main; main()", "caption", "-dash.jpg"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "(for the file: ./-dash.jpg)" in done.stderr
+
+
+def test_rows_of_earlier_runs_that_are_left_out_are_told(photos: Path, caption: Any) -> None:
+    told = "left out 1 row of earlier runs"
+    two = (photos / "a.jpg", photos / "b.png", "-o", "all.json")
+    assert told not in caption(photos, "-o", "all.json").stderr
+    fewer = caption(*two)
+    assert told in fewer.stderr
+    assert len(json.loads(Path("all.json").read_text())) == 2
+    assert told not in caption(*two).stderr
+    again = caption(photos, "-o", "all.json")
+    assert "3 up to date" in again.stderr and told not in again.stderr
+    assert len(json.loads(Path("all.json").read_text())) == 3
 
 
 def test_rows_may_hold_what_an_option_needs(photos: Path, caption: Any) -> None:

@@ -155,6 +155,36 @@ def test_a_table_of_the_users_is_not_replaced(chat: Any, reviews: Path) -> None:
     assert "also the list" in same.stderr
 
 
+def test_every_row_in_error_is_its_own(chat: Any, home: Path) -> None:
+    """Rows without a text have nothing to be told from each other by, but their lines."""
+    (home / "r.csv").write_text("id,text\n1,\n2,\n3,good\n4,\n")
+    command = ("--from", "r.csv", "--template", "{text}?", "--choices", "yes,no")
+    found = chat(*command, "-o", "r-out.csv", status=1)
+    assert "1 done, 3 failed" in found.stderr
+    with Path("r-out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["1", "2", "3", "4"]
+    assert [bool(row["error"]) for row in rows] == [True, True, False, True]
+    records = chat(*command, "--json", status=1).records
+    assert len({record["key"] for record in records}) == 4
+
+
+def test_a_table_is_not_replaced_by_errors_alone(chat: Any, reviews: Path) -> None:
+    """As by a place in the template that no column fills."""
+    rest = ("--choices", "good,bad", "-o", "answers.csv")
+    chat("--from", str(reviews), "--template", "Good? {text}", *rest, status=1)
+    before = Path("answers.csv").read_text()
+    chat("--from", str(reviews), "--template", "Good? {txt}", *rest, status=1)
+    assert Path("answers.csv").read_text() == before
+
+
+def test_an_answer_that_is_cut_is_told(chat: Any) -> None:
+    found = chat("Tell me a long story.", "--max-tokens", "3", "--temperature", "0")
+    assert "the answer was cut off" in found.stderr
+    whole = chat("Is it?", "--choices", "yes,no")
+    assert "cut off" not in whole.stderr
+
+
 def test_a_folder_of_texts_an_answer_each(chat: Any, home: Path) -> None:
     (home / "texts" / "deep").mkdir(parents=True)
     (home / "texts" / "a.txt").write_text("the sea")

@@ -82,8 +82,11 @@ def test_a_conversation(home: Path) -> None:
     talk.answer('"""two\nlines"""\n')
     talk.answer("/save talk.json\n")
     talk.until("saved 4 turns")
-    talk.answer("/save talk.json\n")
+    (home / "mine.json").write_text("mine")
+    talk.answer("/save mine.json\n")
     talk.until("[would_overwrite]")
+    talk.answer("/save\n")
+    talk.until("saved 4 turns in talk.json")
     talk.answer("/reset\n")
     talk.answer("/load talk.json\n")
     talk.until("4 turns")
@@ -93,6 +96,8 @@ def test_a_conversation(home: Path) -> None:
     talk.until("/load FILE")
     talk.answer(END)
     assert talk.status() == 0
+    assert (home / "mine.json").read_text() == "mine"
+    assert not list(home.glob(".*.part"))
     saved = json.loads((home / "talk.json").read_text())
     assert saved["system"] == "You are a pirate."
     assert [turn["role"] for turn in saved["messages"]] == ["user", "assistant"] * 2

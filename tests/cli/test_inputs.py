@@ -305,6 +305,15 @@ def test_bad_csv_lines(put: Any, plan: Plan) -> None:
     assert inputs(records) == ["b.png"]
 
 
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+def test_csv_as_spreadsheets_save_it(put: Any, plan: Plan, between: str) -> None:
+    put("a.png", "b, or c; d.png")
+    rows = (("input", "scale"), ("a.png", "2"), ('"b, or c; d.png"', "3"))
+    Path("l.csv").write_text("\ufeff" + "".join(f"{between.join(row)}\r\n" for row in rows))
+    records = plan("--from", "l.csv")
+    assert {r["input"]: r["params"]["scale"] for r in records} == {"a.png": 2, "b, or c; d.png": 3}
+
+
 # standard input
 
 
