@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
-# a shell's background job ignores control C, and so would all that it starts: not here
+# a shell's background job ignores control C, one behind nohup the end of its terminal, and so would
+# all that they start: not here
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 COMMAND = str(Path(sys.executable).parent / "mediakit")
 
