@@ -30,12 +30,14 @@ net = torch.nn.Sequential(
 
 @torch.inference_mode()
 def run():
-    "Page faults of a net whose layers make 50 MiB each, after two times."
+    "The fewest page faults of a net whose layers make 50 MiB each."
     image = torch.zeros(1, 8, 1280, 1280)
-    for number in range(3):
+    found = []
+    for number in range(8):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         net(image)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    print(min(found))
 
 torch.set_num_threads(1)
 """

@@ -59,6 +59,7 @@ class Task(ABC):
     default_out: ClassVar[Path | None] = None  # where results go without -o
     prints: ClassVar[bool] = False  # results are text: without -o they go to standard output
     gathers: ClassVar[frozenset[str]] = frozenset()  # suffixes of one file for all results
+    keeps_freed: ClassVar[bool] = True  # memory, for the next layer; see heap.py
     batch_size: int = 1  # how many items `compute` takes at once
     batch_bytes: ClassVar[float] = math.inf  # of decoded inputs, after which a batch is full
     load_seconds: float = 0.0  # that `compute` has spent on loading models so far

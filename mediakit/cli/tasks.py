@@ -109,7 +109,8 @@ def run_task(
         return _without_inputs(task, given)
     if not batch.dry_run:
         check_installed(task)
-        keep_freed()
+        if task.keeps_freed:
+            keep_freed()
     output = inputs.output()
     check_place(task, given, output)
     output = inputs.in_lines(output)

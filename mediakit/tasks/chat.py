@@ -51,6 +51,7 @@ class Chat(Task):
     suffixes = TEXTS
     output_suffixes = frozenset({".txt", ".json"})
     prints = True
+    keeps_freed = False  # llama.cpp takes its memory once
     gathers = frozenset({".jsonl", ".csv"})
     takes_piped = True
 
