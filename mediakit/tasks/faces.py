@@ -192,8 +192,8 @@ def _notes(portrait: "Portrait", item: Item) -> list[str]:
         model = show(spec_of(item, "restorer").name)
         said.append(
             f"{_count(sharp)} left as {'they are' if len(sharp) > 1 else 'it is'}: sharper than "
-            f"{model} could make {'them' if len(sharp) > 1 else 'it'}; fixface --max-face NUMBER restores "
-            "such faces too"
+            f"{model} could make {'them' if len(sharp) > 1 else 'it'}; fixface --max-face NUMBER "
+            "restores such faces too"
         )
     return said
 

@@ -27,7 +27,8 @@ class FixFaceParams(PictureOutput):
     scale: Number = option(
         1,
         "How many times larger each side becomes. 1 keeps the size and every pixel away from "
-        "faces (packing a JPEG anew changes some; --format png does not); 2 or 4 enlarge the rest of the picture with --upscaler.",
+        "faces (packing a JPEG anew changes some; --format png does not); 2 "
+        "or 4 enlarge the rest of the picture with --upscaler.",
         ge=1,
         le=16,
     )
