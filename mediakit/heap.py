@@ -29,7 +29,7 @@ def keep_freed() -> None:
     """Use freed memory again rather than give it back after each layer; before threads begin.
 
     A net on a CPU frees and allocates the same sizes again and again, and that the system zeroes
-    each page anew took 10 to 20 % of the time of upscalers, captioners and face nets. Threads
+    each page anew took 9 to 27 % of the time of captioners, upscalers and face nets. Threads
     share one heap: those of their own hold no more than 64 MiB. Only where the C library is
     glibc; elsewhere nothing happens.
     """

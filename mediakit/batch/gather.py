@@ -129,8 +129,8 @@ class Gathering:
             rows = f"{count} row{'s' * (count > 1)} of earlier runs"
             self._notify(
                 Note(
-                    f"{show(self.file)}: left out {rows}, whose inputs were not named now; naming "
-                    "them too brings them back without computing them again"
+                    f"{show(self.file)}: left out {rows} that this command did not make; the "
+                    "command that made them brings them back without computing them again"
                 )
             )
         _write(self._held, json.dumps(made))
