@@ -121,7 +121,6 @@ class Chat(Task):
     def warm_up(self) -> None:
         with suppress(Exception), uncollected():  # `compute` says what is wrong
             import_module("mediakit.engines.llama.engine")
-            import_module("mediakit.engines.llama.model")  # while that loads a model
 
     def used(self) -> Mapping[str, Any]:
         return {

@@ -1,10 +1,13 @@
 """How a GGUF file becomes a model that answers.
 
-Nothing here takes numpy, which is imported on another thread while llama.cpp reads the file.
+Nothing here takes numpy, which is imported on another thread while llama.cpp reads the file: not
+earlier, when both would wait for the interpreter.
 """
 
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from mediakit.engines.llama.fit import Fit
@@ -38,13 +41,14 @@ def load(file: Path, fit: Fit, projector: Path | None = None) -> "Llama":
     with ExitStack() as undo:
         if template is not None:
             undo.callback(template.close)
+        Thread(target=import_module, args=("mediakit.engines.llama.model",), daemon=True).start()
         opened = open_model(file, facts, fit)
         undo.callback(opened.context.close)
         sight = None
         if projector is not None and trial is not None:
             trial.check()
             sight = _sight(projector, opened, fit.threads)
-        from mediakit.engines.llama.model import Llama  # takes numpy
+        from mediakit.engines.llama.model import Llama
 
         undo.pop_all()
     return Llama(facts, opened, template, sight, fit.sequences)

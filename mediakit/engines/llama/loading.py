@@ -41,7 +41,7 @@ def open_model(file: Path, header: Header, fit: Fit) -> Opened:
         layers = fit.gpu_layers if fit.gpu_layers is not None else -1
         if layers < 0:
             layers = memory.gpu_layers(header, cells, on_gpu)
-    log.silence()
+    log.ignore()
     native.llama_backend_init()
     model = _model(file, layers, found)
 
@@ -69,10 +69,13 @@ def _model(file: Path, layers: int, found: Gpu | None) -> Any:
     if found is not None:
         params.split_mode = native.LLAMA_SPLIT_MODE_NONE
         params.main_gpu = found.index
-    model = native.llama_model_load_from_file(str(file).encode("utf-8", "surrogateescape"), params)
-    if not model:
-        raise _fault(file, "the model")
-    return model
+    name = str(file).encode("utf-8", "surrogateescape")
+    if model := native.llama_model_load_from_file(name, params):
+        return model
+    log.silence()  # once more, to hear why not
+    if model := native.llama_model_load_from_file(name, params):
+        return model
+    raise _fault(file, "the model")
 
 
 def _context_params(length: int, fit: Fit, found: Gpu | None) -> Any:

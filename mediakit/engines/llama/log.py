@@ -16,6 +16,8 @@ _LONGEST = 200  # characters that are quoted
 _BEGINNING = re.compile(r"(?:[a-z]\w*: |error loading model: )+")
 
 _errors: deque[str] = deque(maxlen=4)
+# it takes no notice of what it is called with, and returns a constant
+_deaf = ctypes.cast(native.llama_max_devices, native.llama_log_callback)
 
 
 @native.llama_log_callback  # type: ignore[untyped-decorator]
@@ -29,6 +31,12 @@ def silence() -> None:
     standard error, some of them in spite of verbose=False."""
     _errors.clear()
     native.llama_log_set(listener, ctypes.c_void_p(0))
+
+
+def ignore() -> None:
+    """Take none of its messages. While a model loads there are 2,000, and each would wait for an
+    interpreter that is importing meanwhile."""
+    native.llama_log_set(_deaf, ctypes.c_void_p(0))
 
 
 def cause(otherwise: str) -> str:

@@ -93,6 +93,7 @@ class Sampler:
     def __init__(self, sampling: Sampling, candidates: Candidates, grammar: Any = None) -> None:
         self._candidates = candidates
         self._grammar = grammar
+        self._is_greedy = _is_greedy(sampling)
         self._chain = native.llama_sampler_chain_init(native.llama_sampler_chain_default_params())
         for part in _chain(sampling, candidates.count):
             native.llama_sampler_chain_add(self._chain, part)
@@ -115,9 +116,10 @@ class Sampler:
         if banned is not None:
             logits = logits.copy()
             logits[banned] = -np.inf
-        if np.isnan(logits.max()):
+        best = int(logits.argmax())  # of numbers that are none, the first
+        if np.isnan(logits[best]):
             raise ItemError("failed", "the model computes no numbers; its file may be damaged")
-        token = self._choose(logits)
+        token = best if self._is_greedy else self._choose(logits)
         if token is not None and self._grammar and not self._fits(token):
             token = self._choose(logits, self._grammar)
         if token is not None:
@@ -141,6 +143,13 @@ class Sampler:
         self._candidates.single(token)
         self._candidates.apply(self._grammar)
         return self._candidates.possible
+
+
+def _is_greedy(sampling: Sampling) -> bool:
+    """Whether the most probable token is taken, as the model has it."""
+    s = sampling
+    is_plain = (s.repeat_penalty, s.frequency_penalty, s.presence_penalty) == (1, 0, 0)
+    return s.temperature == 0 and is_plain
 
 
 def _chain(sampling: Sampling, vocabulary: int) -> list[Any]:
