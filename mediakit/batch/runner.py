@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
@@ -199,55 +200,84 @@ class Runner:
     def _compute(self, batch: list[Work]) -> None:
         """Results of a batch, to the encoders; smaller steps until the memory suffices."""
         failure: Exception | None = None
+        left = list(batch)
         try:
             if self.stop:
                 raise Stopped
-            results = self._results(batch)
+            for work, media in self._results(batch):
+                left.remove(work)
+                self._pass_on(work, media)
         except Stopped:
-            self._give_up(batch)
+            self._give_up(left)
             return
         except Exception as e:
             if is_echo(self.stop, e):
-                self._give_up(batch)
+                self._give_up(left)
                 return
-            if is_everybodys(batch, e) or not self._begun:
-                self._give_up(batch)
+            if is_everybodys(left, e) or not self._begun:
+                self._give_up(left)
                 raise
             failure = _without_frames(e)
-        if failure is not None:  # the failing frame and its tensors are gone here
-            self._after_failure(batch, failure)
+        if failure is None:
             return
-        for work in batch:
-            work.decoded.media = None
-        for work, media in zip(batch, results, strict=True):
-            if isinstance(media, MediakitError):
-                self.answers.fail(work, media)
-                continue
-            while not self._after.room.wait(work.ticket, POLL):
-                pass
-            self._after.room.add(media.nbytes)
-            self._encoders.submit(self._after.encode, work, media)
+        if not left:
+            raise failure
+        if len(left) == 1 < len(batch):  # by itself it may come out
+            self._compute(left)
+            return
+        self._after_failure(left, failure)  # its frame and its tensors are gone
+
+    def _pass_on(self, work: Work, media: Any) -> None:
+        """A result to the encoders, once there is room for it; or what there is in its place."""
+        work.decoded.media = None
+        if isinstance(media, MediakitError):
+            self.answers.fail(work, media)
+            return
+        while not self._after.room.wait(work.ticket, POLL):
+            pass
+        self._after.room.add(media.nbytes)
+        self._encoders.submit(self._after.encode, work, media)
 
     def _give_up(self, batch: list[Work]) -> None:
         for work in batch:
             self.answers.give_up(work)
 
-    def _results(self, batch: list[Work]) -> list[Any]:
+    def _results(self, batch: list[Work]) -> Iterator[tuple[Work, Any]]:
         emit = partial(self._progress, batch[0].item)
         emit(0.0)
         self._begin()
         for work in batch:
             self.ledger.scratch(work)
+        since = self._clock()
         with self.stop.at_once():
-            begin, loaded = time.perf_counter(), self.task.load_seconds
-            results = self.task.compute([(work.item, work.decoded) for work in batch], emit)
+            found = self.task.compute([(work.item, work.decoded) for work in batch], emit)
+        if isinstance(found, list):
+            self._note(batch, since)
+            yield from zip(batch, found, strict=True)
+            return
+        while True:
+            with self.stop.at_once():
+                pair = next(found, None)
+            if pair is None:
+                return
+            work = batch[pair[0]]
+            self._note([work], since)
+            yield work, pair[1]
+            since = self._clock()
+
+    def _clock(self) -> tuple[float, float]:
+        """Now, and what loading has taken so far."""
+        return time.perf_counter(), self.task.load_seconds
+
+    def _note(self, works: list[Work], since: tuple[float, float]) -> None:
+        """How works came about, and their shares of the time since then."""
+        now = self._clock()
+        loading = now[1] - since[1]
+        computing = now[0] - since[0] - loading
         used = dict(self.task.used())
-        loading = self.task.load_seconds - loaded
-        computing = time.perf_counter() - begin - loading
-        for work in batch:
-            work.seconds |= {"load": loading / len(batch), "compute": computing / len(batch)}
+        for work in works:
+            work.seconds |= {"load": loading / len(works), "compute": computing / len(works)}
             work.execution = used
-        return results
 
     def _after_failure(self, batch: list[Work], failure: Exception) -> None:
         """Try again with less, or answer for the items."""

@@ -202,10 +202,13 @@ class Task(ABC):
         """Read the item's input. ItemError names what is wrong with it."""
 
     @abstractmethod
-    def compute(self, batch: list[tuple[Item, Decoded]], emit: Emit) -> list[Any]:
-        """The result of each item, in order, or the MediakitError of one that came out bad.
+    def compute(
+        self, batch: list[tuple[Item, Decoded]], emit: Emit
+    ) -> list[Any] | Iterator[tuple[int, Any]]:
+        """The result of each item, in order, or the MediakitError of one that came out bad; or the
+        number of each item and its result as they come, which are then written at once.
 
-        OutOfMemory makes the runner step down and retry.
+        OutOfMemory makes the runner step down and retry what has no result yet.
         """
 
     @abstractmethod

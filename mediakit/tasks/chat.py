@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mediakit.engines.llama.model import Llama
 
 TEXTS = frozenset({".txt", ".md"})  # files of a directory that are prompts
-_PARALLEL = 8  # answers at once on a GPU
+_PARALLEL = 8  # answers at once
 _ROUNDS = 4  # of them in a batch: as one ends, the next begins
 
 
@@ -58,7 +58,7 @@ class Chat(Task):
     def __init__(self, execution: ChatExecution, store: Store, cache: ModelCache) -> None:
         super().__init__(execution, store, cache)
         self.execution: ChatExecution = execution
-        self._parallel = 1
+        self._parallel = self._at_once = 1  # asked for, and so many they are
         self._device = ""
         self._threads = 0
 
@@ -114,7 +114,7 @@ class Chat(Task):
         e = self.execution
         self._device = device.find(e.device, _gpus)
         self._threads = e.threads or (1 if e.exact else device.free_cores())
-        usual = 1 if self._device == "cpu" or e.exact else _PARALLEL
+        usual = 1 if e.exact else _PARALLEL
         self._parallel = usual if e.parallel == "auto" else e.parallel
         self.batch_size = 1 if self._parallel == 1 else self._parallel * _ROUNDS
 
@@ -128,7 +128,7 @@ class Chat(Task):
             "threads": self._threads,
             "gpu_layers": self.execution.gpu_layers,
             "context_length": self.execution.context_length,
-            "parallel": self._parallel,
+            "parallel": self._at_once,
             "exact": self.execution.exact,
         }
 
@@ -146,21 +146,23 @@ class Chat(Task):
             states.append(state)
         return Decoded(Question(text, tuple(images)), tuple(states))
 
-    def compute(self, batch: list[tuple[Item, Decoded]], emit: Emit) -> list[Any]:
-        results: list[Any] = [None] * len(batch)
+    def compute(
+        self, batch: list[tuple[Item, Decoded]], emit: Emit
+    ) -> Iterator[tuple[int, Answer | ItemError | UserError]]:
+        done = 0
         for numbers in self._groups(batch):
             first = batch[numbers[0]][0]
             assert first.recipe is not None
             with self.model(first.recipe) as model:
                 asked = [(params_of(batch[n][0]), batch[n][1].media) for n in numbers]
                 if len(asked) > 1:
-                    done = len(batch) - results.count(None)
                     found = answers(model, asked, partial(emit, done / len(batch)))
                 else:
                     found = self._alone(model, *asked[0], emit)
                 for number, result in found:
-                    results[numbers[number]] = _named(batch[numbers[number]][0], result)
-        return results
+                    self._at_once = model.sequences if len(asked) > 1 else 1
+                    yield numbers[number], _named(batch[numbers[number]][0], result)
+                    done += 1
 
     def _alone(
         self, model: "Llama", params: ChatParams, question: Question, emit: Emit
@@ -195,7 +197,9 @@ class Chat(Task):
                 self.store.pull(projector)
                 files[1:] = self.store.files(projector)
             sight = files[1] if len(files) > 1 else None
-            fit = Fit(self._device, self._threads, layers, e.context_length, self._parallel)
+            alike = e.parallel == "auto" and self._device == "cpu"
+            length = e.context_length
+            fit = Fit(self._device, self._threads, layers, length, self._parallel, alike)
             return files[0], fit, sight
 
         key = (spec.sha256, projector and projector.sha256, e.context_length, self._parallel)

@@ -231,8 +231,9 @@ class ChatExecution(Execution):
         Literal["auto"] | Annotated[int, Field(ge=1, le=64)], BeforeValidator(auto_or_int)
     ] = option(
         "auto",
-        "Answers that are made at once, each going on from what all prompts begin with. auto: 8 "
-        "on a GPU, 1 on a CPU. Rounding may change a word.",
+        "Answers that are made at once, each going on from what all prompts begin with. auto: 8; "
+        "on a CPU only if each then comes out as it does alone, which is tried. Else rounding may "
+        "change a word.",
     )
     objects: bool = option(
         False, "Print the objects of --schema alone, one a line, without the prompts before them."

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from toys.shell import Shell, eventually
@@ -289,6 +289,67 @@ def test_device_waits_for_nobody(run: Run, names: list[str]) -> None:
 
     run(Even, names)
     assert frozenset({"decode", "compute", "encode"}) in seen
+
+
+class Single(Toy):
+    """Four at once, each of which has its result as soon as it is made: the last one first."""
+
+    made: ClassVar[list[str]]
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.batch_size = 4
+
+    def compute(self, batch: Any, emit: Any) -> Iterator[tuple[int, Any]]:  # type: ignore[override]
+        for number, work in reversed(list(enumerate(batch))):
+            self.made.append(Path(work[0].source.path).stem)
+            yield number, super().compute([work], emit)[0]
+            self.after(batch)
+
+    def after(self, batch: Any) -> None:
+        return
+
+
+def test_what_comes_one_by_one_is_written_while_the_others_are_made(
+    run: Run, names: list[str], tmp_path: Path
+) -> None:
+    seen: list[int] = []
+
+    class Watching(Single):
+        made: ClassVar[list[str]] = []
+
+        def after(self, batch: Any) -> None:
+            last = tmp_path / "out" / f"{self.made[-1]}.txt"
+            eventually(last.exists)
+            seen.append(len(batch))
+
+    events = run(Watching, names[:6])
+    assert finished(events) == names[:6]  # told in order all the same
+    assert len(seen) == 6 and max(seen) > 1
+    records = [e.record for e in events if isinstance(e, Finished)]
+    assert all(record and record["seconds"]["compute"] >= 0 for record in records)
+
+
+@pytest.mark.parametrize("failure", [OutOfMemory("full"), RuntimeError("broken"), Stopped()])
+def test_what_has_its_result_is_not_made_again(
+    run: Run, names: list[str], tmp_path: Path, failure: Exception
+) -> None:
+    class Breaking(Single):
+        made: ClassVar[list[str]] = []
+
+        def after(self, batch: Any) -> None:
+            if len(batch) > 1:
+                raise failure
+
+    events = run(Breaking, names[:4])
+    statuses = [e.status for e in events if isinstance(e, Finished)]
+    first = Breaking.made[0]
+    assert (tmp_path / "out" / f"{first}.txt").exists()
+    if isinstance(failure, Stopped):
+        assert statuses.count("done") >= 1 and Breaking.made.count(first) == 1
+        return
+    assert statuses == ["done"] * 4
+    assert Breaking.made.count(first) == 1
 
 
 def test_slow_stream_does_not_hold_back_what_is_in_flight(run: Run, names: list[str]) -> None:

@@ -102,7 +102,7 @@ def test_lines_of_prompts_keep_their_order_and_share_what_they_can(chat: Any) ->
     assert names == ["Name a colour.", "Name a bird.", "Name a colour."]
     told = ("--system", "You answer in one word.", "--json")
     records = chat("-", *SHORT, *told, stdin=prompts).records
-    assert [r["result"]["cached_tokens"] > 10 for r in records] == [False, True, True]
+    assert [r["result"]["cached_tokens"] > 10 for r in records[1:]] == [True, True]
     assert len({r["id"] for r in records}) == 3
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mediakit.engines.llama import log
+from mediakit.engines.llama.fit import Room
 from mediakit.engines.llama.native import native
 from mediakit.errors import ItemError, OutOfMemory
 
@@ -19,9 +20,8 @@ THOUGHT_MARKS = (
 )  # fmt: skip
 
 Check = Callable[[], None]  # called between batches; raises Stopped
-Begin = Callable[[int], Any]
+Begin = Callable[[int, int], Any]
 
-_LEAST_ROOM = 512  # tokens
 _NO_ROOM, _NO_MEMORY = 1, -2  # of llama_decode
 
 
@@ -63,16 +63,22 @@ class Context:
     One thread at a time. `model` and `handle` are llama.cpp's own, for what reads pictures.
     """
 
-    def __init__(self, model: Any, begin: Begin, size: int, batch_size: int, cells: int) -> None:
-        """`begin` makes a handle for so many tokens; `model` is freed with it. The text has `size`
-        at most; together with others that go on from it (`fork`), `cells`."""
-        self.model, self.size, self.batch_size = model, size, batch_size
-        self.cells = cells
+    # whether one pass for several sequences gives each what it gets alone, to the last bit, or
+    # what is no matter; None: to be found out
+    agrees: bool | None = True
+
+    def __init__(self, model: Any, begin: Begin, room: Room, batch_size: int) -> None:
+        """`begin` makes a handle for so many tokens (of each, where they are `apart`) and
+        sequences; `model` is freed with it. A batch has `batch_size` tokens at most."""
+        self.model, self.batch_size = model, batch_size
+        self.size, self.apart = room.size, room.apart
+        self._most = room
         self.vocab = native.llama_model_get_vocab(model)
         self.vocabulary = int(native.llama_vocab_n_tokens(self.vocab))
         self.handle: Any = None
         self._begin = begin
-        self.room = 0  # of `cells`, tokens that the handle has memory for
+        self.room = 0  # tokens that the handle has memory for; of each sequence, if `apart`
+        self.sequences = 0  # beside the first, that it has memory for
         self._memory: Any = None
         self._batch = native.llama_batch_init(self.batch_size, 0, 1)
         self._content: list[tuple[Hashable, int]] = []  # key, and the position after it
@@ -86,22 +92,28 @@ class Context:
         native.llama_model_free(self.model)
         self.model = self.vocab = None
 
-    def reserve(self, tokens: int) -> None:
-        """Have memory for so many tokens, or for `cells`; where it has to grow, its content is
-        forgotten. It is not all taken at once, because filling it with zeros takes longer than
-        reading a small model. Raises what `begin` does."""
-        if min(tokens, self.cells) <= self.room:
+    def reserve(self, tokens: int, sequences: int = 0) -> None:
+        """Have memory for so many tokens, and for so many sequences beside the first, or for what
+        there may be of both; where it has to grow, its content is forgotten. It is not all taken at
+        once, because filling it with zeros takes longer than reading a small model. Raises what
+        `begin` does."""
+        room, sequences = self._most.of(tokens, max(sequences, self.sequences))
+        if min(tokens, room) <= self.room and sequences <= self.sequences:
             return
         self._free()
-        room = min(self.cells, 1 << (max(tokens, _LEAST_ROOM) - 1).bit_length())
-        self.handle, self.room = self._begin(room), room
+        self.handle = self._begin(room, 1 + sequences)
+        self.room, self.sequences = room, sequences
         self._memory = native.llama_get_memory(self.handle)
+
+    def has_room(self, tokens: int, sequences: int) -> bool:
+        """Whether two of so many sequences beside the first, of so many tokens each, can be had."""
+        return not self.apart or self._most.of(tokens, sequences)[1] > 1
 
     def _free(self) -> None:
         if self.handle is not None:
             native.llama_free(self.handle)
         self.handle = self._memory = None
-        self.room = 0
+        self.room = self.sequences = 0
         self._content.clear()
 
     # text and tokens
@@ -208,9 +220,10 @@ class Context:
         if self._content:
             native.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
 
-    def drop(self, sequence: int) -> None:
-        """Forget a sequence; what it shares with others stays."""
-        native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+    def drop(self, sequence: int, position: int = -1) -> None:
+        """Forget a sequence, or what it has from a position on; what it shares with others stays.
+        Of a recurrent model only the whole."""
+        native.llama_memory_seq_rm(self._memory, sequence, position, -1)
 
     def decode(self, tokens: Sequence[Place]) -> None:
         """Evaluate tokens of any sequences, `batch_size` at most, for which there is room.

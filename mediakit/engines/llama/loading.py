@@ -8,7 +8,7 @@ from mediakit import device as devices
 from mediakit.engines.llama import log, memory
 from mediakit.engines.llama.context import Context
 from mediakit.engines.llama.devices import Gpu, gpu
-from mediakit.engines.llama.fit import Fit
+from mediakit.engines.llama.fit import Fit, Room
 from mediakit.engines.llama.native import native
 from mediakit.errors import OutOfMemory, UserError, show
 from mediakit.models.gguf import Header
@@ -35,7 +35,9 @@ def open_model(file: Path, header: Header, fit: Fit) -> Opened:
     on_gpu = found.free_memory if found else 0
     length = fit.context_length or memory.context_length(header, on_gpu or free)
     memory.check(length, header, free + on_gpu)
-    cells = memory.cells(length, fit.sequences, header, on_gpu or free)
+    others = fit.sequences if fit.sequences > 1 else 0
+    apart = found is None
+    cells = memory.cells(length, others + apart, header, on_gpu or free)
     layers = 0
     if found is not None:
         layers = fit.gpu_layers if fit.gpu_layers is not None else -1
@@ -45,14 +47,18 @@ def open_model(file: Path, header: Header, fit: Fit) -> Opened:
     native.llama_backend_init()
     model = _model(file, layers, found)
 
-    def begin(length: int) -> Any:
+    def begin(tokens: int, sequences: int) -> Any:
         log.silence()
-        handle = native.llama_init_from_model(model, _context_params(length, fit, found))
+        params = _context_params(min(length, BATCH), fit, found)
+        params.n_ctx, params.n_seq_max = tokens * (sequences if apart else 1), sequences
+        handle = native.llama_init_from_model(model, params)
         if not handle:
-            raise _fault(file, f"a context of {length} tokens")
+            raise _fault(file, f"a context of {tokens} tokens")
         return handle
 
-    context = Context(model, begin, length, min(length, BATCH), cells)
+    context = Context(model, begin, Room(length, cells, others, apart), min(length, BATCH))
+    if fit.alike:
+        context.agrees = False if _is_recurrent(model) else None
     if found is not None:  # whose memory is taken while it is known to be free
         try:
             context.reserve(cells)
@@ -78,13 +84,17 @@ def _model(file: Path, layers: int, found: Gpu | None) -> Any:
     raise _fault(file, "the model")
 
 
-def _context_params(length: int, fit: Fit, found: Gpu | None) -> Any:
+def _is_recurrent(model: Any) -> bool:
+    """Whether it keeps one state in place of all tokens, or for some layers: no step of it can be
+    taken back."""
+    return bool(native.llama_model_is_recurrent(model) or native.llama_model_is_hybrid(model))
+
+
+def _context_params(batch_size: int, fit: Fit, found: Gpu | None) -> Any:
     params = native.llama_context_default_params()
-    params.n_ctx = length
-    params.n_batch = params.n_ubatch = min(length, BATCH)
+    params.n_batch = params.n_ubatch = batch_size
     params.n_threads = params.n_threads_batch = fit.threads
-    if fit.sequences > 1:  # beside the one that they all go on from
-        params.n_seq_max, params.kv_unified = fit.sequences + 1, True
+    params.kv_unified = found is not None and fit.sequences > 1
     if found is None:  # as llama-cpp-python has it: flash attention rounds differently
         params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_DISABLED
     return params

@@ -55,11 +55,16 @@ class Llama:
         self._prompts = Prompts(opened.context, self._render, sight.look if sight else None)
         self._candidates = Candidates(opened.context.vocabulary)
         self._grammars = Grammars(opened.context.vocab)
+        self._sequences = sequences
         self.nbytes = opened.nbytes
-        self.sequences = sequences
         self.gpu_layers = opened.gpu_layers
         self.context_length = opened.context.size
         self.trained_context = facts.context_length
+
+    @property
+    def sequences(self) -> int:
+        """Answers that `replies` makes at once."""
+        return self._sequences if self._context.agrees is not False else 1
 
     def reply(self, request: Request, emit: Emit = lambda text: None) -> Reply:
         """The answer to one request.
@@ -100,8 +105,9 @@ class Llama:
         """The number of each request, and its answer, as they end: `sequences` at once.
 
         The same tokens as `reply` gives, but for rounding, which may make another one the most
-        probable. What asks for choices or shows pictures comes one by one. Raises OutOfMemory, and
-        what `check` does, which is called between batches.
+        probable, unless they are to be alike (see Fit). What asks for choices or shows pictures
+        comes one by one. Raises OutOfMemory, and what `check` does, which is called between
+        batches.
         """
         with ExitStack() as held:
             asked: list[_Asked] = []
@@ -125,6 +131,9 @@ class Llama:
         self, requests: Sequence[Request], asked: list[_Asked], check: Callable[[], None]
     ) -> Iterator[tuple[int, Reply | ItemError]]:
         asks = [each.ask for each in asked]
+        if not self._context.has_room(max(ask.length for ask in asks), self.sequences):
+            yield from self._in_turn(requests, asked, check)
+            return
         cached = parallel.shared(asks)
         begun: dict[int, float] = {}
 
@@ -151,6 +160,15 @@ class Llama:
                     warnings=tuple(each.warnings),
                 ),
             )
+
+    def _in_turn(
+        self, requests: Sequence[Request], asked: list[_Asked], check: Callable[[], None]
+    ) -> Iterator[tuple[int, Reply | ItemError]]:
+        for each in asked:
+            try:
+                yield each.number, self.reply(requests[each.number], lambda _: check())
+            except ItemError as error:
+                yield each.number, error
 
     def _prompt(self, request: Request) -> tuple[Prompt, list[str]]:
         """A prompt that fits the context, and what is to be said of it; ItemError."""

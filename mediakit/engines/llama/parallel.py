@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mediakit.engines.llama.context import Context, Place
 from mediakit.engines.llama.generation import Going, Written
 from mediakit.errors import ItemError
@@ -56,17 +59,22 @@ def answers(
     """
     prefix = shared(asks)
     own = [ask.length - prefix for ask in asks]
-    context.reserve(prefix + sum(sorted(own)[-sequences:]))
+    if context.apart:
+        context.reserve(max(ask.length for ask in asks), sequences)
+        own = [0] * len(asks)
+    else:
+        context.reserve(prefix + sum(sorted(own)[-sequences:]))
     context.evaluate(asks[0].prompt[:prefix], check) if prefix else context.keep(0)
     room = context.room - prefix
-    waiting, free = deque(range(len(asks))), set(range(1, sequences + 1))
+    waiting, free = deque(range(len(asks))), set(range(1, context.sequences + 1))
     lines: list[_Line] = []
     try:
         while waiting or lines:
             while waiting and free and own[waiting[0]] <= room:
                 number = waiting.popleft()
                 room -= own[number]
-                sequence = free.pop()
+                sequence = min(free)  # llama.cpp takes neighbours together
+                free.remove(sequence)
                 context.fork(sequence)
                 rest = asks[number].prompt[prefix:]
                 lines.append(_Line(number, sequence, rest, prefix, begin(number)))
@@ -83,10 +91,40 @@ def answers(
 
 
 def _step(context: Context, lines: list[_Line]) -> list[tuple[_Line, ItemError | None]]:
-    """Evaluate a batch, of answers first; the lines that ended with it, or that failed."""
+    """Evaluate what comes next of each line; the lines that ended with it, or that failed."""
+    ended: list[tuple[_Line, ItemError | None]] = []
+    for together in _passes(context, lines):
+        for line, logits in _evaluated(context, together):
+            try:
+                _, following = line.going.choose(logits)
+            except ItemError as error:
+                ended.append((line, error))
+                continue
+            if following is None:
+                ended.append((line, None))
+            else:
+                line.tokens = [following]
+    return ended
+
+
+def _passes(context: Context, lines: list[_Line]) -> list[list[_Line]]:
+    """Which lines are evaluated together: all, answers first; or where sequences are `apart`, and
+    prompts of several tokens would make another's numbers differ, those that go on by one."""
+    if not context.apart:
+        return [sorted(lines, key=lambda line: len(line.tokens))]
+    going = [line for line in lines if len(line.tokens) == 1]
+    going.sort(key=lambda line: line.sequence)
+    alone = [[line] for line in lines if line not in going]
+    return alone + (
+        [[line] for line in going] if context.agrees is False else [going] * bool(going)
+    )
+
+
+def _evaluated(context: Context, lines: list[_Line]) -> Iterator[tuple[_Line, NDArray[np.float32]]]:
+    """The lines whose tokens are all evaluated now, with the logits of what comes next."""
     batch: list[Place] = []
     last: dict[int, _Line] = {}  # place in the batch -> whose next token it tells
-    for line in sorted(lines, key=lambda line: len(line.tokens)):
+    for line in lines:
         taken = line.tokens[: context.batch_size - len(batch)]
         whole = len(taken) == len(line.tokens)
         for i, token in enumerate(taken, 1):
@@ -97,15 +135,29 @@ def _step(context: Context, lines: list[_Line]) -> list[tuple[_Line, ItemError |
         if whole and taken:
             last[len(batch) - 1] = line
     context.decode(batch)
-    ended: list[tuple[_Line, ItemError | None]] = []
+    if context.agrees is None and len(lines) > 1:
+        yield from zip(lines, _compared(context, batch), strict=True)
+        return
     for at, line in last.items():
-        try:
-            _, following = line.going.choose(context.logits(at))
-        except ItemError as error:
-            ended.append((line, error))
-            continue
-        if following is None:
-            ended.append((line, None))
-        else:
-            line.tokens = [following]
-    return ended
+        yield line, context.logits(at)
+
+
+def _compared(context: Context, batch: list[Place]) -> list[NDArray[np.float32]]:
+    """The logits of a batch, a token of each sequence, that was just evaluated: as they are if the
+    first and the last are the same bit for bit when they are evaluated by themselves, which
+    `agrees` then tells of the context; else those that each has by itself."""
+    found = [context.logits(at).copy() for at in range(len(batch))]
+    context.agrees = True
+    for at in (0, -1):
+        alone = _alone(context, batch[at])
+        context.agrees &= np.array_equal(alone, found[at])
+    if not context.agrees:
+        found = [_alone(context, place) for place in batch]
+    return found
+
+
+def _alone(context: Context, place: Place) -> NDArray[np.float32]:
+    """The logits of the last token of a sequence, evaluated once more by itself."""
+    context.drop(place.sequence, place.position)
+    context.decode([place])
+    return context.logits().copy()

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mediakit.engines.llama import parallel
 from mediakit.engines.llama.context import Place
 from mediakit.engines.llama.engine import load
-from mediakit.engines.llama.fit import Fit
+from mediakit.engines.llama.fit import Fit, Room
 from mediakit.engines.llama.loading import open_model
 from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.parallel import Ask, shared
@@ -80,8 +81,43 @@ def test_answers_that_share_a_beginning(several: Llama) -> None:
     assert several.reply(CAPITALS[0]).cached_tokens >= several.count(SYSTEM)  # and stays there
 
 
+@pytest.mark.parametrize("agree", [None, False])
+def test_answers_that_are_to_be_alike_are(
+    smollm2_file: Path, monkeypatch: pytest.MonkeyPatch, agree: bool | None
+) -> None:
+    """To the last bit: where one pass for several gives other numbers, each has one of its own."""
+    if agree is False:
+        monkeypatch.setattr(parallel.np, "array_equal", lambda *pair: False)
+    model = load(smollm2_file, Fit("cpu", 2, None, 512, sequences=3, alike=True))
+    assert at_once(model, CAPITALS) == one_by_one(model, CAPITALS)
+    assert model.sequences in ((1,) if agree is False else (1, 3))
+    assert at_once(model, CAPITALS[::-1]) == one_by_one(model, CAPITALS[::-1])  # now it is known
+    model.close()
+
+
+def test_a_model_of_32_bits_is_alike(tiny_file: Path) -> None:
+    """llama.cpp computes several of its rows otherwise than one."""
+    model = load(tiny_file, Fit("cpu", 2, None, 256, sequences=4, alike=True))
+    requests = [Request(raw=t * 5, sampling=GREEDY, max_tokens=60) for t in "abcdefgh"]
+    assert at_once(model, requests) == one_by_one(model, requests)
+    model.close()
+
+
+def test_room_is_taken_for_what_is_asked() -> None:
+    apart = Room(8192, 9 * 8192, 8, apart=True)
+    assert apart.of(10, 0) == (512, 0)
+    assert apart.of(10, 8) == (256, 8)
+    assert apart.of(300, 8) == (512, 8)
+    assert apart.of(9000, 20) == (8192, 8)
+    assert Room(512, 1024, 8, apart=True).of(400, 8) == (512, 1)
+    assert Room(300, 300, 8, apart=True).of(400, 8) == (300, 0)
+    assert Room(512, 2048, 8).of(600, 0) == (1024, 8)
+    assert Room(512, 2048, 8).of(9000, 3) == (2048, 8)
+
+
 def test_what_comes_next_is_as_probable_as_alone(tiny_file: Path) -> None:
     context = open_model(tiny_file, header(tiny_file), Fit("cpu", 1, None, 256, 2)).context
+    context.reserve(9, 2)
     prompts = [[5, 6, 7, 8, 9], [5, 6, 7, 20]]
     alone = []
     for prompt in prompts:
