@@ -24,7 +24,7 @@ from mediakit.params import (
     Params,
     Quantity,
     Shard,
-    Tile,
+    auto_or_int,
     fault,
 )
 from mediakit.tasks import registry
@@ -35,8 +35,7 @@ PANELS = {
     Batch: "Which items, and where to",
 }
 _METAVARS = (
-    (Quantity, "SIZE"), (Shard, "I/N"), (AnyPath, "PATH"), (Tile, "auto|N"),
-    (Number, "NUMBER"),
+    (Quantity, "SIZE"), (Shard, "I/N"), (AnyPath, "PATH"), (Number, "NUMBER"),
 )  # fmt: skip
 
 
@@ -184,16 +183,30 @@ def _plain(field: FieldInfo) -> tuple[Any, bool]:
     if get_origin(annotation) in (typing.Union, types.UnionType):
         parts = tuple(a for a in get_args(annotation) if a is not type(None))
         annotation = typing.Union[parts]  # noqa: UP007
-    known = annotation in (str, int, float, bool) or get_origin(annotation) is Literal
+    known = annotation in (str, int, float, bool) or _is_literal(annotation)
     return annotation, known
 
 
 def _metavar(kind: Any) -> str:
+    if words := _words(kind):
+        return "|".join((*words, "N"))
     for known, word in _METAVARS:
         validators = [m for m in get_args(known)[1:] if isinstance(m, BeforeValidator)]
         if kind == known or (validators and validators[0] in get_args(kind)):
             return word
     return "VALUE"
+
+
+def _words(kind: Any) -> tuple[str, ...]:
+    """What may be given in place of a number, if that is what the type is."""
+    rules = get_args(kind)[1:]
+    if not any(isinstance(m, BeforeValidator) and m.func is auto_or_int for m in rules):
+        return ()
+    return next(get_args(part) for part in get_args(get_args(kind)[0]) if _is_literal(part))
+
+
+def _is_literal(kind: Any) -> bool:
+    return get_origin(kind) is Literal
 
 
 def _bounds(field: FieldInfo) -> tuple[Any, Any]:
@@ -211,8 +224,12 @@ def _parser(field: FieldInfo) -> Callable[[Any], Any]:
             rules: Any = Annotated[field.annotation, field]
             return TypeAdapter(rules).validate_python(value)
         except ValidationError as e:
-            raise ValueError(e.errors()[-1]["msg"].removeprefix("Value error, ")) from None
+            errors = e.errors()
+            if words and errors[-1]["type"] == "int_parsing":
+                raise ValueError(f"give {', '.join(words)} or a whole number") from None
+            raise ValueError(errors[-1]["msg"].removeprefix("Value error, ")) from None
 
+    words = _words(_plain(field)[0])
     return parse
 
 

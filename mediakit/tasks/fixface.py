@@ -98,6 +98,11 @@ class FixFace(PictureTask):
         if params.aligned and params.scale > 1:
             raise UserError("usage", "--aligned gives 512x512 pixels; leave --scale out")
         check_encoding(params)
+        smallest, largest = params.min_face, params.max_face
+        if isinstance(smallest, int) and isinstance(largest, int) and smallest > largest:
+            raise UserError(
+                "usage", f"--min-face {smallest} is above --max-face {largest}: no face is both"
+            )
         return params
 
     @classmethod

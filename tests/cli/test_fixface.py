@@ -263,6 +263,10 @@ def test_models_of_another_kind_are_named(fix: Fix, photo: Path, tmp_path: Path)
     (tmp_path / "no.onnx").write_bytes(b"\x08\x07nothing")
     result = fix(photo, "-o", "out", "--detector", tmp_path / "no.onnx", status=2)
     assert result.errors == ["bad_weights"]
+    wrong = fix(photo, "-o", "out", "--faces", "two", status=2)
+    assert "give all, largest or a whole number" in wrong.stderr
+    sizes = fix(photo, "-o", "out", "--min-face", "90", "--max-face", "40", status=2)
+    assert "--min-face 90 is above --max-face 40" in sizes.stderr
     assert fix(photo, "-o", "out", "--weight", "0.5", status=2).errors == ["useless_option"]
     gfpgan = fix(photo, "-o", "out", "--model", "gfpgan-1.4", "--weight", "1", status=2)
     assert gfpgan.errors == ["useless_option"]

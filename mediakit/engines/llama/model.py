@@ -124,8 +124,9 @@ class Llama:
                     continue
                 ask = Ask(tokens, min(request.max_tokens, self.context_length - len(tokens)))
                 asked.append(_Asked(number, ask, held.enter_context(sampler), warnings))
-            if asked:
-                yield from self._together(requests, asked, check)
+            for numbers in parallel.families([each.ask for each in asked]):
+                some = [asked[number] for number in numbers]
+                yield from self._together(requests, some, check)
 
     def _together(
         self, requests: Sequence[Request], asked: list[_Asked], check: Callable[[], None]

@@ -12,6 +12,8 @@ from mediakit.engines.llama.context import Context, Place
 from mediakit.engines.llama.generation import Going, Written
 from mediakit.errors import ItemError
 
+_HEAD = 32  # tokens; to share fewer is not worth a family
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -42,6 +44,30 @@ def shared(asks: Sequence[Ask]) -> int:
     least, greatest = min(prompts), max(prompts)  # all others are between them
     alike = takewhile(lambda pair: pair[0] == pair[1], zip(least, greatest, strict=False))
     return min(len(list(alike)), *(len(prompt) - 1 for prompt in prompts))
+
+
+def families(asks: Sequence[Ask]) -> list[list[int]]:
+    """The numbers of asks that had better be answered together: all; or those that begin alike, and
+    the others, if that way no more than half of the tokens have to be evaluated."""
+    if not asks:
+        return []
+    heads: dict[tuple[int, ...], list[int]] = {}
+    for number, ask in enumerate(asks):
+        heads.setdefault(tuple(ask.prompt[:_HEAD]), []).append(number)
+    several = [numbers for numbers in heads.values() if len(numbers) > 1]
+    others = [number for numbers in heads.values() if len(numbers) == 1 for number in numbers]
+    found = several + [others] * bool(others)
+    everyone = list(range(len(asks)))
+    if 2 * sum(_tokens(asks, numbers) for numbers in found) > _tokens(asks, everyone):
+        return [everyone]
+    return found
+
+
+def _tokens(asks: Sequence[Ask], numbers: Sequence[int]) -> int:
+    """Of prompts, what is evaluated for these together."""
+    some = [asks[number] for number in numbers]
+    prefix = shared(some)
+    return prefix + sum(len(ask.prompt) - prefix for ask in some)
 
 
 def answers(

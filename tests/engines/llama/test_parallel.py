@@ -14,7 +14,7 @@ from mediakit.engines.llama.engine import load
 from mediakit.engines.llama.fit import Fit, Room
 from mediakit.engines.llama.loading import open_model
 from mediakit.engines.llama.model import Llama
-from mediakit.engines.llama.parallel import Ask, shared
+from mediakit.engines.llama.parallel import Ask, families, shared
 from mediakit.engines.llama.request import Message, Reply, Request, Sampling
 from mediakit.errors import ItemError, Stopped, UserError
 from mediakit.models.gguf import header
@@ -67,6 +67,21 @@ def test_what_prompts_share() -> None:
     assert shared([Ask([1], 1), Ask([1, 2], 1)]) == 0
     assert shared([Ask([1, 2], 1), Ask([3, 2], 1)]) == 0
     assert shared([Ask([1, 9], 1), Ask([1, 2], 1), Ask([1, 5], 1)]) == 1
+
+
+def test_families_of_prompts_that_begin_alike() -> None:
+    def prompts(first: int, count: int, length: int = 100) -> list[Ask]:
+        return [Ask([first] * length + [n], 5) for n in range(count)]
+
+    assert families(prompts(1, 5)) == [[0, 1, 2, 3, 4]]
+    odd = Ask([7] * 50, 5)
+    assert families([odd, *prompts(1, 5)]) == [[1, 2, 3, 4, 5], [0]]
+    assert families([*prompts(1, 2), *prompts(2, 3)]) == [[0, 1], [2, 3, 4]]
+    apart = [Ask([n] * 50, 5) for n in range(4)]
+    assert families(apart) == [[0, 1, 2, 3]]
+    assert families([*apart, Ask([2] * 50, 5)]) == [[0, 1, 2, 3, 4]]  # saves too little
+    assert families([*prompts(1, 2, 3), *prompts(2, 2, 3)]) == [[0, 1, 2, 3]]
+    assert families([]) == []
 
 
 def test_answers_that_share_a_beginning(several: Llama) -> None:
