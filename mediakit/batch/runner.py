@@ -199,33 +199,35 @@ class Runner:
 
     def _compute(self, batch: list[Work]) -> None:
         """Results of a batch, to the encoders; smaller steps until the memory suffices."""
+        left, results = list(batch), self._results(batch)
+        while found := self._next(results, left, len(batch)):
+            left.remove(found[0])
+            self._pass_on(*found)
+
+    def _next(
+        self, results: Iterator[tuple[Work, Any]], left: list[Work], begun: int
+    ) -> tuple[Work, Any] | None:
+        """The next result; None if all have come, or those `left`, of `begun`, are answered for."""
         failure: Exception | None = None
-        left = list(batch)
         try:
-            if self.stop:
-                raise Stopped
-            for work, media in self._results(batch):
-                left.remove(work)
-                self._pass_on(work, media)
+            return next(results, None)
         except Stopped:
             self._give_up(left)
-            return
+            return None
         except Exception as e:
             if is_echo(self.stop, e):
                 self._give_up(left)
-                return
-            if is_everybodys(left, e) or not self._begun:
+                return None
+            if is_everybodys(left, e) or not (self._begun and left):
                 self._give_up(left)
                 raise
             failure = _without_frames(e)
-        if failure is None:
-            return
-        if not left:
-            raise failure
-        if len(left) == 1 < len(batch):  # by itself it may come out
+        # the failing frame and its tensors are gone here
+        if len(left) == 1 < begun:  # by itself it may come out
             self._compute(left)
-            return
-        self._after_failure(left, failure)  # its frame and its tensors are gone
+        else:
+            self._after_failure(left, failure)
+        return None
 
     def _pass_on(self, work: Work, media: Any) -> None:
         """A result to the encoders, once there is room for it; or what there is in its place."""
@@ -243,6 +245,8 @@ class Runner:
             self.answers.give_up(work)
 
     def _results(self, batch: list[Work]) -> Iterator[tuple[Work, Any]]:
+        if self.stop:
+            raise Stopped
         emit = partial(self._progress, batch[0].item)
         emit(0.0)
         self._begin()

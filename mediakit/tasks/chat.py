@@ -160,7 +160,7 @@ class Chat(Task):
                 else:
                     found = self._alone(model, *asked[0], emit)
                 for number, result in found:
-                    self._at_once = model.sequences if len(asked) > 1 else 1
+                    self._at_once = model.at_once
                     yield numbers[number], _named(batch[numbers[number]][0], result)
                     done += 1
 
@@ -198,8 +198,10 @@ class Chat(Task):
                 files[1:] = self.store.files(projector)
             sight = files[1] if len(files) > 1 else None
             alike = e.parallel == "auto" and self._device == "cpu"
-            length = e.context_length
-            fit = Fit(self._device, self._threads, layers, length, self._parallel, alike)
+            fit = Fit(
+                self._device, self._threads, layers, e.context_length, self._parallel, alike,
+                e.memory_budget,
+            )  # fmt: skip
             return files[0], fit, sight
 
         key = (spec.sha256, projector and projector.sha256, e.context_length, self._parallel)

@@ -64,7 +64,7 @@ class Context:
     """
 
     # whether one pass for several sequences gives each what it gets alone, to the last bit, or
-    # what is no matter; None: to be found out
+    # that is no matter; None: to be found out, for each number of them that is not `tried` yet
     agrees: bool | None = True
 
     def __init__(self, model: Any, begin: Begin, room: Room, batch_size: int) -> None:
@@ -72,6 +72,7 @@ class Context:
         sequences; `model` is freed with it. A batch has `batch_size` tokens at most."""
         self.model, self.batch_size = model, batch_size
         self.size, self.apart = room.size, room.apart
+        self.tried: set[int] = set()
         self._most = room
         self.vocab = native.llama_model_get_vocab(model)
         self.vocabulary = int(native.llama_vocab_n_tokens(self.vocab))
@@ -97,7 +98,8 @@ class Context:
         there may be of both; where it has to grow, its content is forgotten. It is not all taken at
         once, because filling it with zeros takes longer than reading a small model. Raises what
         `begin` does."""
-        room, sequences = self._most.of(tokens, max(sequences, self.sequences))
+        others = self.sequences if self.agrees is not False else 0
+        room, sequences = self._most.of(tokens, max(sequences, others))
         if min(tokens, room) <= self.room and sequences <= self.sequences:
             return
         self._free()

@@ -9,7 +9,8 @@ _LEAST = 512  # tokens that memory is taken for at least
 class Fit:
     """`device` is cpu, or one of `devices.names()`. `gpu_layers` None: as many as fit there.
     `context_length` in tokens; None: see memory.context_length. `sequences`: answers at once;
-    `alike`: only where each is then, to the last bit, what it is alone."""
+    `alike`: only where each is then, to the last bit, what it is alone. `budget`: bytes of a CPU's
+    memory for the model, if not all that is free."""
 
     device: str
     threads: int
@@ -17,6 +18,7 @@ class Fit:
     context_length: int | None = None
     sequences: int = 1
     alike: bool = False
+    budget: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Room:
     """What a context may hold: a text of `size` tokens, and `sequences` others that go on from it.
 
     All together have `cells` tokens at most. On a GPU they share them; on a CPU each sequence has
-    some of its own, `apart`, so that what one pass gives a sequence depends on no other.
+    as many of its own, `apart`, so that what one pass gives a sequence depends on no other.
     """
 
     size: int

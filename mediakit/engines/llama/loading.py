@@ -37,7 +37,8 @@ def open_model(file: Path, header: Header, fit: Fit) -> Opened:
     memory.check(length, header, free + on_gpu)
     others = fit.sequences if fit.sequences > 1 else 0
     apart = found is None
-    cells = memory.cells(length, others + apart, header, on_gpu or free)
+    room = on_gpu or (free if fit.budget is None else min(free, fit.budget))
+    cells = memory.cells(length, others + apart, header, room)
     layers = 0
     if found is not None:
         layers = fit.gpu_layers if fit.gpu_layers is not None else -1
@@ -53,7 +54,7 @@ def open_model(file: Path, header: Header, fit: Fit) -> Opened:
         params.n_ctx, params.n_seq_max = tokens * (sequences if apart else 1), sequences
         handle = native.llama_init_from_model(model, params)
         if not handle:
-            raise _fault(file, f"a context of {tokens} tokens")
+            raise _fault(file, f"a context of {params.n_ctx} tokens")
         return handle
 
     context = Context(model, begin, Room(length, cells, others, apart), min(length, BATCH))
@@ -65,7 +66,8 @@ def open_model(file: Path, header: Header, fit: Fit) -> Opened:
         except BaseException:
             context.close()
             raise
-    return Opened(context, layers, header.tensor_bytes + cells * header.cache_bytes)
+    taken = length if apart else cells  # the others' as they are needed
+    return Opened(context, layers, header.tensor_bytes + taken * header.cache_bytes)
 
 
 def _model(file: Path, layers: int, found: Gpu | None) -> Any:

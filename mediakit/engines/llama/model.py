@@ -56,6 +56,7 @@ class Llama:
         self._candidates = Candidates(opened.context.vocabulary)
         self._grammars = Grammars(opened.context.vocab)
         self._sequences = sequences
+        self.at_once = 1  # answers, as the last one was made
         self.nbytes = opened.nbytes
         self.gpu_layers = opened.gpu_layers
         self.context_length = opened.context.size
@@ -79,7 +80,10 @@ class Llama:
         prompt, warnings = self._prompt(request)
         length = positions(prompt)
         answer = _LONGEST_CHOICE if request.choices else request.max_tokens
-        self._context.reserve(length + answer)
+        # a picture may take more room than it has positions
+        is_text = all(isinstance(item, int) for item in prompt)
+        self._context.reserve(length + answer if is_text else self.context_length)
+        self.at_once = 1
         try:
             cached = self._context.evaluate(prompt, lambda: emit(""))
             evaluated = time.perf_counter()
@@ -106,9 +110,12 @@ class Llama:
 
         The same tokens as `reply` gives, but for rounding, which may make another one the most
         probable, unless they are to be alike (see Fit). What asks for choices or shows pictures
-        comes one by one. Raises OutOfMemory, and what `check` does, which is called between
-        batches.
+        comes one by one. Raises OutOfMemory, and what `check` does, which is called before each
+        next token of them all.
         """
+        if self.sequences == 1:
+            yield from self._in_turn(requests, range(len(requests)), check)
+            return
         with ExitStack() as held:
             asked: list[_Asked] = []
             for number, request in enumerate(requests):
@@ -124,16 +131,17 @@ class Llama:
                     continue
                 ask = Ask(tokens, min(request.max_tokens, self.context_length - len(tokens)))
                 asked.append(_Asked(number, ask, held.enter_context(sampler), warnings))
-            for numbers in parallel.families([each.ask for each in asked]):
+            for numbers in parallel.families([each.ask for each in asked], self.sequences):
                 some = [asked[number] for number in numbers]
                 yield from self._together(requests, some, check)
 
     def _together(
         self, requests: Sequence[Request], asked: list[_Asked], check: Callable[[], None]
-    ) -> Iterator[tuple[int, Reply | ItemError]]:
+    ) -> Iterator[tuple[int, Reply | ItemError | UserError]]:
         asks = [each.ask for each in asked]
-        if not self._context.has_room(max(ask.length for ask in asks), self.sequences):
-            yield from self._in_turn(requests, asked, check)
+        most = min(self.sequences, len(asks))
+        if most == 1 or not self._context.has_room(max(ask.length for ask in asks), most):
+            yield from self._in_turn(requests, [each.number for each in asked], check)
             return
         cached = parallel.shared(asks)
         begun: dict[int, float] = {}
@@ -143,8 +151,9 @@ class Llama:
             request = requests[each.number]
             return Going(self._context, request, each.sampler, lambda: self._ending, each.ask.most)
 
-        for at, found in parallel.answers(self._context, asks, begin, self.sequences, check):
+        for at, found in parallel.answers(self._context, asks, begin, most, check):
             each = asked[at]
+            self.at_once = min(most, self.sequences, self._context.sequences)
             if isinstance(found, ItemError):
                 yield each.number, found
                 continue
@@ -163,13 +172,15 @@ class Llama:
             )
 
     def _in_turn(
-        self, requests: Sequence[Request], asked: list[_Asked], check: Callable[[], None]
-    ) -> Iterator[tuple[int, Reply | ItemError]]:
-        for each in asked:
+        self, requests: Sequence[Request], numbers: Sequence[int], check: Callable[[], None]
+    ) -> Iterator[tuple[int, Reply | ItemError | UserError]]:
+        for number in numbers:
             try:
-                yield each.number, self.reply(requests[each.number], lambda _: check())
-            except ItemError as error:
-                yield each.number, error
+                reply = self.reply(requests[number], lambda _: check())
+            except (ItemError, UserError) as error:
+                yield number, error
+            else:
+                yield number, reply
 
     def _prompt(self, request: Request) -> tuple[Prompt, list[str]]:
         """A prompt that fits the context, and what is to be said of it; ItemError."""

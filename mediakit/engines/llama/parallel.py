@@ -46,17 +46,18 @@ def shared(asks: Sequence[Ask]) -> int:
     return min(len(list(alike)), *(len(prompt) - 1 for prompt in prompts))
 
 
-def families(asks: Sequence[Ask]) -> list[list[int]]:
-    """The numbers of asks that had better be answered together: all; or those that begin alike, and
-    the others, if that way no more than half of the tokens have to be evaluated."""
+def families(asks: Sequence[Ask], sequences: int) -> list[list[int]]:
+    """The numbers of asks that had better be answered together: all; or `sequences` or more that
+    begin alike, and the others, if that way no more than half of the tokens have to be evaluated.
+    """
     if not asks:
         return []
     heads: dict[tuple[int, ...], list[int]] = {}
     for number, ask in enumerate(asks):
         heads.setdefault(tuple(ask.prompt[:_HEAD]), []).append(number)
-    several = [numbers for numbers in heads.values() if len(numbers) > 1]
-    others = [number for numbers in heads.values() if len(numbers) == 1 for number in numbers]
-    found = several + [others] * bool(others)
+    large = [numbers for numbers in heads.values() if len(numbers) >= sequences]
+    others = [n for numbers in heads.values() if len(numbers) < sequences for n in numbers]
+    found = large + [others] * bool(others)
     everyone = list(range(len(asks)))
     if 2 * sum(_tokens(asks, numbers) for numbers in found) > _tokens(asks, everyone):
         return [everyone]
@@ -161,25 +162,39 @@ def _evaluated(context: Context, lines: list[_Line]) -> Iterator[tuple[_Line, ND
         if whole and taken:
             last[len(batch) - 1] = line
     context.decode(batch)
-    if context.agrees is None and len(lines) > 1:
-        yield from zip(lines, _compared(context, batch), strict=True)
+    untried = _untried(context, batch) if context.agrees is None else []
+    if untried:
+        yield from zip(lines, _compared(context, batch, untried), strict=True)
         return
     for at, line in last.items():
         yield line, context.logits(at)
 
 
-def _compared(context: Context, batch: list[Place]) -> list[NDArray[np.float32]]:
-    """The logits of a batch, a token of each sequence, that was just evaluated: as they are if the
-    first and the last are the same bit for bit when they are evaluated by themselves, which
-    `agrees` then tells of the context; else those that each has by itself."""
-    found = [context.logits(at).copy() for at in range(len(batch))]
-    context.agrees = True
-    for at in (0, -1):
-        alone = _alone(context, batch[at])
-        context.agrees &= np.array_equal(alone, found[at])
-    if not context.agrees:
-        found = [_alone(context, place) for place in batch]
+def _untried(context: Context, batch: list[Place]) -> list[int]:
+    """The first and the last places of neighbours, as many as were not tried together yet."""
+    found: list[int] = []
+    first = 0
+    for at, place in enumerate(batch):
+        following = batch[at + 1].sequence if at + 1 < len(batch) else -1
+        if following == place.sequence + 1:
+            continue
+        count = at - first + 1
+        if count > 1 and count not in context.tried:
+            context.tried.add(count)
+            found += [first, at]
+        first = at + 1
     return found
+
+
+def _compared(context: Context, batch: list[Place], places: list[int]) -> list[NDArray[np.float32]]:
+    """The logits of a batch, a token of each sequence, that was just evaluated: as they are if
+    those of `places` are the same bit for bit when they are evaluated by themselves; else those
+    that each has by itself, and that the context does not agree."""
+    found = [context.logits(at).copy() for at in range(len(batch))]
+    if all(np.array_equal(_alone(context, batch[at]), found[at]) for at in places):
+        return found
+    context.agrees = False
+    return [_alone(context, place) for place in batch]
 
 
 def _alone(context: Context, place: Place) -> NDArray[np.float32]:

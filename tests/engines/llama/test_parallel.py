@@ -73,15 +73,18 @@ def test_families_of_prompts_that_begin_alike() -> None:
     def prompts(first: int, count: int, length: int = 100) -> list[Ask]:
         return [Ask([first] * length + [n], 5) for n in range(count)]
 
-    assert families(prompts(1, 5)) == [[0, 1, 2, 3, 4]]
+    assert families(prompts(1, 5), 2) == [[0, 1, 2, 3, 4]]
     odd = Ask([7] * 50, 5)
-    assert families([odd, *prompts(1, 5)]) == [[1, 2, 3, 4, 5], [0]]
-    assert families([*prompts(1, 2), *prompts(2, 3)]) == [[0, 1], [2, 3, 4]]
+    assert families([odd, *prompts(1, 5)], 3) == [[1, 2, 3, 4, 5], [0]]
+    assert families([*prompts(1, 2), *prompts(2, 3)], 2) == [[0, 1], [2, 3, 4]]
+    assert families([*prompts(1, 2), *prompts(2, 3)], 3) == [[2, 3, 4], [0, 1]]
+    # so few leave most of the sequences idle
+    assert families([*prompts(1, 2), *prompts(2, 3)], 8) == [[0, 1, 2, 3, 4]]
     apart = [Ask([n] * 50, 5) for n in range(4)]
-    assert families(apart) == [[0, 1, 2, 3]]
-    assert families([*apart, Ask([2] * 50, 5)]) == [[0, 1, 2, 3, 4]]  # saves too little
-    assert families([*prompts(1, 2, 3), *prompts(2, 2, 3)]) == [[0, 1, 2, 3]]
-    assert families([]) == []
+    assert families(apart, 2) == [[0, 1, 2, 3]]
+    assert families([*apart, Ask([2] * 50, 5)], 2) == [[0, 1, 2, 3, 4]]  # saves too little
+    assert families([*prompts(1, 2, 3), *prompts(2, 2, 3)], 2) == [[0, 1, 2, 3]]
+    assert families([], 2) == []
 
 
 def test_answers_that_share_a_beginning(several: Llama) -> None:
@@ -106,6 +109,7 @@ def test_answers_that_are_to_be_alike_are(
     model = load(smollm2_file, Fit("cpu", 2, None, 512, sequences=3, alike=True))
     assert at_once(model, CAPITALS) == one_by_one(model, CAPITALS)
     assert model.sequences in ((1,) if agree is False else (1, 3))
+    assert model.at_once == 1  # the last was made alone
     assert at_once(model, CAPITALS[::-1]) == one_by_one(model, CAPITALS[::-1])  # now it is known
     model.close()
 

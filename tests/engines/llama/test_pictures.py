@@ -60,6 +60,18 @@ def test_two_pictures_and_a_name_of_a_control_token(seeing: Llama) -> None:
     assert two.prompt_tokens - one.prompt_tokens == one.prompt_tokens - plain.prompt_tokens > 0
 
 
+def test_a_picture_has_the_whole_context_after_answers_at_once(tmp_path: Path) -> None:
+    """It may take more room than it has positions."""
+    fit = Fit("cpu", 1, None, 2048, sequences=2)
+    model = load(tiny(tmp_path / "a.gguf"), fit, llava(tmp_path / "p.gguf", 32))
+    alone = model.reply(ask("what is it?", picture("red"))).text
+    assert len(list(model.replies([ask("one"), ask("two")]))) == 2
+    assert model.at_once == 2
+    found = dict(model.replies([ask("one"), ask("what is it?", picture("red")), ask("two")]))
+    assert [getattr(found[1], "text", None), model._context.room] == [alone, 2048]
+    model.close()
+
+
 def test_what_is_no_picture_fails_alone(seeing: Llama) -> None:
     with pytest.raises(ItemError):
         seeing.reply(ask("what is it?", b"no picture at all"))
