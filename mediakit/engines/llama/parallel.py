@@ -170,9 +170,9 @@ def _evaluated(context: Context, lines: list[_Line]) -> Iterator[tuple[_Line, ND
         yield line, context.logits(at)
 
 
-def _untried(context: Context, batch: list[Place]) -> list[int]:
+def _untried(context: Context, batch: list[Place]) -> list[tuple[int, int]]:
     """The first and the last places of neighbours, as many as were not tried together yet."""
-    found: list[int] = []
+    found: list[tuple[int, int]] = []
     first = 0
     for at, place in enumerate(batch):
         following = batch[at + 1].sequence if at + 1 < len(batch) else -1
@@ -180,18 +180,21 @@ def _untried(context: Context, batch: list[Place]) -> list[int]:
             continue
         count = at - first + 1
         if count > 1 and count not in context.tried:
-            context.tried.add(count)
-            found += [first, at]
+            found.append((first, at))
         first = at + 1
     return found
 
 
-def _compared(context: Context, batch: list[Place], places: list[int]) -> list[NDArray[np.float32]]:
+def _compared(
+    context: Context, batch: list[Place], ends: list[tuple[int, int]]
+) -> list[NDArray[np.float32]]:
     """The logits of a batch, a token of each sequence, that was just evaluated: as they are if
-    those of `places` are the same bit for bit when they are evaluated by themselves; else those
+    those at `ends` are the same bit for bit when they are evaluated by themselves; else those
     that each has by itself, and that the context does not agree."""
     found = [context.logits(at).copy() for at in range(len(batch))]
+    places = [at for pair in ends for at in pair]
     if all(np.array_equal(_alone(context, batch[at]), found[at]) for at in places):
+        context.tried |= {last - first + 1 for first, last in ends}
         return found
     context.agrees = False
     return [_alone(context, place) for place in batch]
