@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from mediakit.batch.task import Task
+from mediakit.cli.batch import run
 from mediakit.cli.options import Given
-from mediakit.cli.tasks import run_task
+from mediakit.cli.worker import begin
 from mediakit.params import Batch, Execution, Params
 
 
@@ -40,4 +41,4 @@ class Stub(Task):
 def work(task: type[Task], params: Params, folder: Path, out: Path) -> int:
     """The exit status of one command: all inputs of `folder`, made into `out`."""
     given = Given(params, task.Execution(), Batch(out=out), {})
-    return run_task(task, given, [str(folder)])
+    return run(begin(task, given, []), given, [str(folder)])

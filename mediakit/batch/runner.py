@@ -5,7 +5,6 @@ bytes. Whatever happens to one item is answered for that item.
 """
 
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -59,7 +58,6 @@ class Runner:
         self._after = Encoding(task, self.answers, Gauge(BYTES_AHEAD))
         self._suspects: list[Item] = []  # a process died over them
         self._ready = False
-        self._begun = False
 
     def run(self, feed: Feed) -> ExitStatus:
         """Do all items. UserError if a model can't be had, before anything is made."""
@@ -136,8 +134,6 @@ class Runner:
         try:
             if self._before.fetch_ahead(chain([item], feed.known())):
                 self._begin()
-                # daemon: nobody waits for an import at the end
-                threading.Thread(target=self.task.warm_up, name="warm up", daemon=True).start()
         except (UserError, Stopped):
             if not self.stop:
                 raise
@@ -146,9 +142,7 @@ class Runner:
 
     def _begin(self) -> None:
         with self.stop.at_once():
-            if not self._begun:
-                self.task.begin()
-                self._begun = True
+            self.task.get_ready()
 
     def _flow_suspects(self) -> None:
         """Do the items that a process died over, one at a time: the next death blames only one."""
@@ -218,7 +212,7 @@ class Runner:
             if is_echo(self.stop, e):
                 self._give_up(left)
                 return None
-            if is_everybodys(left, e) or not (self._begun and left):
+            if is_everybodys(left, e) or not (self.task.is_ready and left):
                 self._give_up(left)
                 raise
             failure = _without_frames(e)

@@ -2,16 +2,18 @@
 
 import math
 import os
+import threading
 import time
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from mediakit import params as options
-from mediakit.batch.item import Decoded, Item, Made, Row, Source
+from mediakit.batch.item import Decoded, Item, Made, Recipe, Row, Source
 from mediakit.errors import UserError, show
 from mediakit.models.cache import ModelCache
 from mediakit.models.catalog import DEFAULT_ENGINE
@@ -62,12 +64,13 @@ class Task(ABC):
     keeps_freed: ClassVar[bool] = True  # memory, for the next layer; see heap.py
     batch_size: int = 1  # how many items `compute` takes at once
     batch_bytes: ClassVar[float] = math.inf  # of decoded inputs, after which a batch is full
-    load_seconds: float = 0.0  # that `compute` has spent on loading models so far
 
     def __init__(self, execution: options.Execution, store: Store, cache: ModelCache) -> None:
         self.execution = execution
         self.store = store
         self.cache = cache
+        self.is_ready = False  # whether `get_ready` was called, and found the device
+        self._waited: defaultdict[int, float] = defaultdict(float)  # thread -> seconds, for models
 
     @classmethod
     def is_bare(cls, name: str) -> bool:
@@ -168,10 +171,37 @@ class Task(ABC):
 
     @abstractmethod
     def begin(self) -> None:
-        """Choose the device; called once, before the first item. UserError if it can't be had."""
+        """Choose the device; called once it is needed. UserError if it can't be had."""
+
+    def get_ready(self, recipe: Recipe | None = None) -> None:
+        """`begin`, and warm up on another thread; from the second call on, nothing. The models of
+        a `recipe` that is sure to be needed are loaded there too. UserError as `begin` has it."""
+        if self.is_ready:
+            return
+        self.begin()
+        self.is_ready = True
+        begun = threading.Event()
+
+        def work() -> None:
+            with suppress(Exception):  # `compute` says what is wrong
+                if recipe is None:
+                    self.warm_up()
+                else:
+                    self.load_ahead(recipe, begun.set)
+            begun.set()
+
+        # daemon: nobody waits for an import at the end
+        threading.Thread(target=work, name="warm up", daemon=True).start()
+        if recipe is not None:
+            begun.wait()
 
     def warm_up(self) -> None:
-        """Import what `compute` will need, while the first inputs are decoded; raises nothing."""
+        """Import what `compute` will need, while the first inputs are decoded."""
+        return
+
+    def load_ahead(self, recipe: Recipe, begun: Callable[[], None]) -> None:
+        """Load the models of a recipe into the cache; `begun` is called when what is left of that
+        no longer keeps the interpreter busy: until then, whoever else imports would delay it."""
         return
 
     @abstractmethod
@@ -187,15 +217,19 @@ class Task(ABC):
         """
 
         def load() -> Any:
-            begin = time.perf_counter()
             self.store.pull(spec)
             module, _, function = spec.engine.partition(":")
-            model = getattr(import_module(module), function)(*arguments())
-            self.load_seconds += time.perf_counter() - begin
-            return model
+            return getattr(import_module(module), function)(*arguments())
 
+        begin = time.perf_counter()
         with self.cache.use(key, device, load, spec.size) as model:
+            self._waited[threading.get_ident()] += time.perf_counter() - begin
             yield model
+
+    @property
+    def load_seconds(self) -> float:
+        """What this thread has waited for models so far, loading them or until they were loaded."""
+        return self._waited[threading.get_ident()]
 
     @abstractmethod
     def decode(self, item: Item) -> Decoded:

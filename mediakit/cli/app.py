@@ -2,17 +2,15 @@
 
 import errno
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib import import_module
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 import mediakit
+from mediakit.cli.importing import imported
 
 # name -> (module with `app`, help): enough for `mediakit --help` without importing any of them
 TASKS = {
@@ -64,29 +62,11 @@ class LazyGroup(TyperGroup):
 
 def load(name: str) -> Any:
     """The real command of that name, imported now."""
-    from mediakit.heap import uncollected
-
-    with deadly_interrupt(), uncollected():
-        module = import_module(COMMANDS[name][0])
+    module = imported(COMMANDS[name][0])
     single = module.command(name) if name in TASKS else module.app
     command = typer.main.get_command(single)
     command.name = name
     return command
-
-
-@contextmanager
-def deadly_interrupt() -> Iterator[None]:
-    """Inside, Ctrl-C ends the process at once: Python's import system swallows KeyboardInterrupt
-    at some moments, and nothing has begun yet."""
-    former = signal.getsignal(signal.SIGINT)
-    if former is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
 
 
 app = typer.Typer(

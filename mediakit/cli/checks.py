@@ -7,9 +7,8 @@ commands, so what they set may be useless for one.
 
 import difflib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from mediakit.batch.item import Item, Source
-from mediakit.batch.output import Output
 from mediakit.batch.task import Task
 from mediakit.cli.options import Given
 from mediakit.errors import UserError, show
@@ -17,6 +16,10 @@ from mediakit.models import catalog
 from mediakit.models.spec import ModelSpec
 from mediakit.params import Batch, flag
 from mediakit.tasks import registry
+
+if TYPE_CHECKING:
+    from mediakit.batch.item import Item, Source
+    from mediakit.batch.output import Output
 
 
 def check_together(given: Given, arguments: list[str]) -> None:
@@ -45,7 +48,7 @@ def check_together(given: Given, arguments: list[str]) -> None:
                 raise UserError(code, f"{text}; leave one out")
 
 
-def check_place(task: type[Task], given: Given, output: Output) -> None:
+def check_place(task: type[Task], given: Given, output: "Output") -> None:
     """UserError for options that do nothing where the output goes."""
     told = given.told
     check_useful(task, given, [])
@@ -82,7 +85,7 @@ def check_place(task: type[Task], given: Given, output: Output) -> None:
         raise _no_format()
 
 
-def check_named(given: Given, sources: Iterator[Source]) -> Iterator[Source]:
+def check_named(given: Given, sources: "Iterator[Source]") -> "Iterator[Source]":
     """What standard input turns out to hold, where results are printed as lines: of files that it
     names, but not of one that it is. UserError as they come."""
     for source in sources:
@@ -98,7 +101,7 @@ def _no_format() -> UserError:
     )
 
 
-def check_items(task: type[Task], given: Given, items: list[Item]) -> None:
+def check_items(task: type[Task], given: Given, items: "list[Item]") -> None:
     """UserError for options that do nothing for any of the items."""
     outputs = [(i.output or show(i.key), *i.also) for i in items if i.recipe]
     check_useful(task, given, [path for paths in outputs for path in paths])

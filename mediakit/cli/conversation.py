@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from mediakit.batch.recipes import Job, Recipes
 from mediakit.batch.stop import Stop
 from mediakit.batch.task import check_installed
-from mediakit.cli.app import deadly_interrupt
+from mediakit.cli.importing import deadly_interrupt
 from mediakit.cli.options import Given
 from mediakit.cli.render import Renderer, printable
-from mediakit.cli.weights import new_cache, pinning
+from mediakit.cli.weights import pinning
+from mediakit.cli.worker import new_cache
 from mediakit.engines.llama.request import Message
 from mediakit.errors import ItemError, MediakitError, Stopped, UserError, show
 from mediakit.models.store import Store

@@ -1,17 +1,15 @@
-"""The models of a command: known by their digests, fetched, and kept while it runs."""
+"""The models of a command: known by their digests, and fetched."""
 
 from collections.abc import Callable
 
-from mediakit import device
 from mediakit.batch.events import Fetching
 from mediakit.cli.checks import check_entry
 from mediakit.cli.render import Renderer
 from mediakit.errors import UserError
 from mediakit.models import trust
-from mediakit.models.cache import ModelCache
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
-from mediakit.params import Batch, Execution
+from mediakit.params import Batch
 
 
 def pinning(batch: Batch, renderer: Renderer) -> Callable[[ModelSpec], ModelSpec]:
@@ -32,7 +30,3 @@ def pinning(batch: Batch, renderer: Renderer) -> Callable[[ModelSpec], ModelSpec
             raise
 
     return pin
-
-
-def new_cache(execution: Execution) -> ModelCache:
-    return ModelCache(execution.memory_budget, device.free_memory, device.empty_cache)

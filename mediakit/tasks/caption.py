@@ -1,7 +1,7 @@
 """caption: pictures in, what is on them out: as text, for photo managers, or as data."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -146,7 +146,7 @@ class CaptionTask(Task):
         self.batch_size = e.batch_size or (1 if e.exact else usual)
 
     def warm_up(self) -> None:
-        with suppress(Exception), uncollected():  # `compute` says what is wrong
+        with uncollected():
             import_module("mediakit.engines.caption.transformers")
 
     def used(self) -> Mapping[str, Any]:

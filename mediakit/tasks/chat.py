@@ -1,7 +1,7 @@
 """chat: prompts in, a language model's answers out: as text, or as JSON that obeys a schema."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -119,8 +119,15 @@ class Chat(Task):
         self.batch_size = 1 if self._parallel == 1 else self._parallel * _ROUNDS
 
     def warm_up(self) -> None:
-        with suppress(Exception), uncollected():  # `compute` says what is wrong
+        with uncollected():
             import_module("mediakit.engines.llama.engine")
+
+    def load_ahead(self, recipe: Recipe, begun: Callable[[], None]) -> None:
+        with uncollected():
+            if not getattr(recipe.params, "raw", False):
+                import_module("mediakit.engines.llama.renderer").prepare()
+            with self.model(recipe, begun):
+                pass
 
     def used(self) -> Mapping[str, Any]:
         return {
@@ -185,8 +192,10 @@ class Chat(Task):
             groups.setdefault(models, []).append(number)
         return list(groups.values())
 
-    def model(self, recipe: Recipe) -> "AbstractContextManager[Llama]":
-        """The recipe's model, loaded or found in the cache."""
+    def model(
+        self, recipe: Recipe, begun: Callable[[], None] = lambda: None
+    ) -> "AbstractContextManager[Llama]":
+        """The recipe's model, loaded or found in the cache; for `begun` see load_ahead."""
         e, models = self.execution, recipe.models
         spec, projector = models["model"], models.get("projector")
         layers = None if e.gpu_layers == "auto" else e.gpu_layers
@@ -202,7 +211,7 @@ class Chat(Task):
                 self._device, self._threads, layers, e.context_length, self._parallel, alike,
                 e.memory_budget,
             )  # fmt: skip
-            return files[0], fit, sight
+            return files[0], fit, sight, begun
 
         key = (spec.sha256, projector and projector.sha256, e.context_length, self._parallel)
         return self.loaded(spec, key, self._device, arguments)

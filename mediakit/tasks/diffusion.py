@@ -1,7 +1,7 @@
 """What generate, img2img and inpaint share: one engine, its options, and the flow of an item."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -118,8 +118,7 @@ class DiffusionTask(PictureTask):
         self.batch_size = 1 if e.exact else 16 if e.batch == "auto" else e.batch
 
     def warm_up(self) -> None:
-        with suppress(Exception):  # `compute` says what is wrong
-            import_module("mediakit.engines.diffusion.warm")
+        import_module("mediakit.engines.diffusion.warm")
 
     def used(self) -> Mapping[str, Any]:
         return {

@@ -1,7 +1,7 @@
 """fixface: pictures in, the same pictures out with their faces restored."""
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -126,8 +126,7 @@ class FixFace(PictureTask):
             self.batch_size = _ITEMS
 
     def warm_up(self) -> None:
-        with suppress(Exception):  # `compute` says what is wrong
-            import_module("mediakit.engines.faces.work")
+        import_module("mediakit.engines.faces.work")
 
     def used(self) -> Mapping[str, Any]:
         return {

@@ -124,8 +124,7 @@ class Transcribe(Task):
         self._windows = 1 if e.exact else e.batch_size or _BATCH_SIZE
 
     def warm_up(self) -> None:
-        with suppress(Exception):  # `compute` says what is wrong
-            import_module("mediakit.engines.whisper.engine")
+        import_module("mediakit.engines.whisper.engine")
 
     def used(self) -> Mapping[str, Any]:
         return {

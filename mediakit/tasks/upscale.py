@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -180,8 +179,7 @@ class Upscale(PictureTask):
             self._items = _TOGETHER_ITEMS
 
     def warm_up(self) -> None:
-        with suppress(Exception):  # `compute` says what is wrong
-            import_module("mediakit.engines.upscaler")
+        import_module("mediakit.engines.upscaler")
 
     def used(self) -> Mapping[str, Any]:
         return {

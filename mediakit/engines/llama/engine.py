@@ -4,6 +4,7 @@ Nothing here takes numpy, which is imported on another thread while llama.cpp re
 earlier, when both would wait for the interpreter.
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from mediakit.engines.llama.vision import Projector
 
 
-def load(file: Path, fit: Fit, projector: Path | None = None) -> "Llama":
-    """Open a language model in GGUF, with the `projector` that lets it see pictures.
+def load(
+    file: Path, fit: Fit, projector: Path | None = None, begun: Callable[[], None] = lambda: None
+) -> "Llama":
+    """Open a language model in GGUF, with the `projector` that lets it see pictures. `begun` is
+    called when llama.cpp is to read it.
 
     Raises UserError unknown_model, bad_weights, wrong_model or bad_device, and OutOfMemory.
     """
@@ -42,7 +46,7 @@ def load(file: Path, fit: Fit, projector: Path | None = None) -> "Llama":
         if template is not None:
             undo.callback(template.close)
         Thread(target=import_module, args=("mediakit.engines.llama.model",), daemon=True).start()
-        opened = open_model(file, facts, fit)
+        opened = open_model(file, facts, fit, begun)
         undo.callback(opened.context.close)
         sight = None
         if projector is not None and trial is not None:

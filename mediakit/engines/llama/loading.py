@@ -1,5 +1,6 @@
 """How a GGUF file becomes a model of llama.cpp's with a context of a chosen length."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,11 @@ class Opened:
     nbytes: int
 
 
-def open_model(file: Path, header: Header, fit: Fit) -> Opened:
-    """Load it. UserError bad_weights, bad_device; OutOfMemory."""
+def open_model(
+    file: Path, header: Header, fit: Fit, begun: Callable[[], None] = lambda: None
+) -> Opened:
+    """Load it; `begun` is called before llama.cpp reads it. UserError bad_weights, bad_device;
+    OutOfMemory."""
     found = None if fit.device == "cpu" else gpu(fit.device)
     if found is None and fit.gpu_layers:
         raise UserError(
@@ -46,6 +50,7 @@ def open_model(file: Path, header: Header, fit: Fit) -> Opened:
             layers = memory.gpu_layers(header, cells, on_gpu)
     log.ignore()
     native.llama_backend_init()
+    begun()
     model = _model(file, layers, found)
 
     def begin(tokens: int, sequences: int) -> Any:

@@ -92,21 +92,33 @@ class Renderer:
             self._child = None
 
 
+_spare: list["subprocess.Popen[bytes]"] = []
+
+
+def prepare() -> None:
+    """Have a child that the next renderer takes: it starts while the model is looked for."""
+    _spare.append(_process())
+
+
+def _process() -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        # Isolated and without site: half the start. A session of its own: Ctrl-C is for us.
+        [sys.executable, "-I", "-S", str(_SCRIPT), *map(_folder_of, _PACKAGES)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        cwd="/",
+        env={name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        start_new_session=True,
+    )
+
+
 class _Child:
     """The process and its pipes. It reads the end of its input, and ends, when we do."""
 
     def __init__(self, first: Mapping[str, Any]) -> None:
-        self._process = subprocess.Popen(
-            # Isolated and without site: half the start. A session of its own: Ctrl-C is for us.
-            [sys.executable, "-I", "-S", str(_SCRIPT), *map(_folder_of, _PACKAGES)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            cwd="/",
-            env={name: os.environ[name] for name in _VARIABLES if name in os.environ},
-            start_new_session=True,
-        )
+        self._process = _spare.pop() if _spare else _process()
         self.end = weakref.finalize(self, _end, self._process)
         self._compiled = False
         self._limits = first["limits"]
