@@ -16,7 +16,7 @@ from mediakit import params as options
 from mediakit.batch.item import Decoded, Item, Made, Recipe, Row, Source
 from mediakit.errors import UserError, show
 from mediakit.models.cache import ModelCache
-from mediakit.models.catalog import DEFAULT_ENGINE
+from mediakit.models.engines import DEFAULT_ENGINE
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 

@@ -1,5 +1,6 @@
 """A batch of the command line, from its inputs to its exit status."""
 
+import gc
 import sys
 from collections.abc import Iterable
 
@@ -103,6 +104,7 @@ def _run(
 ) -> ExitStatus:
     if ledger.batch.dry_run:
         return _dry_run(type(worker), ledger, feed, renderer.stop, notify)
+    gc.enable()  # see app.main
     status = Runner(worker, ledger, notify, renderer.stop).run(feed)
     used = ", ".join(f"{name} {value}" for name, value in worker.used().items() if value)
     renderer(Note(f"computed with: {used or 'nothing'}", level=1))

@@ -1,5 +1,6 @@
 """A conversation with a language model in a terminal."""
 
+import gc
 import io
 import json
 import os
@@ -78,6 +79,7 @@ def converse(given: Given) -> int:
             task.begin()
             model = held.enter_context(task.model(recipe))
         assert isinstance(recipe.params, ChatParams)
+        gc.enable()  # see app.main
         Conversation(model, recipe.params, given.params.seed).run()
     return 0
 

@@ -9,9 +9,7 @@ from types import ModuleType
 
 def imported(name: str) -> ModuleType:
     """A module of mediakit's, imported now."""
-    from mediakit.heap import uncollected
-
-    with deadly_interrupt(), uncollected():
+    with deadly_interrupt():
         return import_module(name)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from mediakit.batch.task import Task
 from mediakit.cli.checks import check_bare, check_together
+from mediakit.cli.defaults import Command
 from mediakit.cli.importing import imported
 from mediakit.cli.options import Given, collect, signature
 from mediakit.cli.piping import piped
@@ -76,6 +77,7 @@ def command(name: str, rows: Rows | None = None) -> typer.Typer:
     app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=style, add_completion=False)
     app.command(
         name,
+        cls=Command,
         help=task.summary,
         epilog=(PROMPTS if task.takes_text else FILES).replace("{TASK}", name.upper()),
         context_settings={"help_option_names": ["-h", "--help"]},

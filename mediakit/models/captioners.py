@@ -11,9 +11,6 @@ from mediakit.errors import UserError, show
 from mediakit.models.folders import component
 from mediakit.models.spec import COMPONENT
 
-CAPTION_ENGINE = "mediakit.engines.caption.transformers:load"
-CAPTION_TASKS = ("caption",)
-
 # mode -> Florence-2's own word for it (Xiao et al. 2023, arXiv:2311.06242, table 13)
 FLORENCE_MODES = {
     "brief": "<CAPTION>",

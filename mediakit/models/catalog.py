@@ -13,21 +13,19 @@ import yaml
 from pydantic import ValidationError
 
 from mediakit.errors import UserError, show
-from mediakit.models import given
-from mediakit.models.captioners import CAPTION_ENGINE, CAPTION_TASKS
-from mediakit.models.given import (
+from mediakit.models.engines import (
+    CAPTION_ENGINE,
+    CAPTION_TASKS,
+    DEFAULT_ENGINE,
     DIFFUSION_ENGINE,
     DIFFUSION_TASKS,
     LLAMA_ENGINE,
     LLAMA_TASKS,
-    OWN,
     WEIGHTS,
     WHISPER_ENGINE,
     WHISPER_TASKS,
 )
-from mediakit.models.spec import ModelSpec
-
-DEFAULT_ENGINE = "mediakit.engines.upscaler:load"
+from mediakit.models.spec import OWN, ModelSpec
 
 _FOLDER = Path(__file__).parent / "catalog"
 # CSafeLoader reads the catalog in a tenth of the time; not every PyYAML was built with it.
@@ -52,15 +50,16 @@ def _shipped() -> dict[str, ModelSpec]:
 
 @functools.cache
 def _shipped_as(model: str) -> ModelSpec | None:
-    """The entry of that name or alias, from the files that hold the word: reading all of them
+    """The entry of that name or alias, from the entries that hold the word: reading all of them
     takes longer than reading a small model."""
+    word = model.encode("utf-8", "replace")
     for path in sorted(_FOLDER.glob("*.yaml")):
-        content = path.read_bytes()
-        if model.encode("utf-8", "replace") not in content:
-            continue
-        for name, entry in yaml.load(content, _LOADER).items():
-            if model in (name, *entry.get("aliases", ())):
-                return _entry(path, name, entry) if model == name else _shipped_as(name)
+        for text in re.split(rb"^(?=\w)", path.read_bytes(), flags=re.MULTILINE):
+            if word not in text:
+                continue
+            for name, entry in (yaml.load(text, _LOADER) or {}).items():
+                if model in (name, *entry.get("aliases", ())):
+                    return _entry(path, name, entry) if model == name else _shipped_as(name)
     return None
 
 
@@ -156,6 +155,8 @@ def find(
         if kind:
             spec.check_kind("model" if kind == "components" else kind)
         return spec
+    from mediakit.models import given  # knows all layouts: not for a name
+
     if re.fullmatch(r"hf:[\w.-]+/[\w.-]+(@[\w.-]+)?/?", model):
         return given.repository(model.rstrip("/"), engine)
     if model.startswith(("hf:", "https:", "http:")):

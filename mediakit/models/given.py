@@ -2,39 +2,27 @@
 
 import os
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import quote
 
 from mediakit.errors import UserError, show
 from mediakit.models import captioners, whisper
-from mediakit.models.captioners import CAPTION_ENGINE, CAPTION_TASKS
 from mediakit.models.digests import digest
+from mediakit.models.engines import (
+    CAPTION_ENGINE,
+    CAPTION_TASKS,
+    DIFFUSION_ENGINE,
+    DIFFUSION_TASKS,
+    LLAMA_ENGINE,
+    LLAMA_TASKS,
+    WEIGHTS,
+    WHISPER_ENGINE,
+    WHISPER_TASKS,
+)
 from mediakit.models.folders import read_folder
 from mediakit.models.sources import scheme_of
-from mediakit.models.spec import COMPONENT, LOCAL, ModelFile, ModelSpec
-
-# of folders in the layout of diffusers, and what they are good for
-DIFFUSION_ENGINE = "mediakit.engines.diffusion.engine:load"
-DIFFUSION_TASKS = ("generate", "img2img", "inpaint")
-# of folders that are a Whisper model of CTranslate2
-WHISPER_ENGINE = "mediakit.engines.whisper.engine:load"
-WHISPER_TASKS = ("transcribe",)
-# of files in GGUF, which nothing else reads
-LLAMA_ENGINE = "mediakit.engines.llama.engine:load"
-LLAMA_TASKS = ("chat", "caption")
-WEIGHTS = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".param", ".gguf", ".onnx"})
+from mediakit.models.spec import COMPONENT, LOCAL, OWN, ModelFile, ModelSpec
 
 _LONGEST = 250  # a reference, quoted, is the name of a folder
-# What an entry of the user's may leave out
-OWN: dict[str, Any] = {
-    "description": "A model of your own.",
-    "good_at": "",
-    "bad_at": "",
-    "licence": "",
-    "homepage": "",
-    "tasks": (),
-    "revision": "your own",
-}
 
 
 def repository(model: str, engine: str) -> ModelSpec:

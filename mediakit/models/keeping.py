@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from mediakit.models.check import check_weights
 from mediakit.models.digests import install, is_whole, sha256_of
 from mediakit.models.spec import ModelFile, ModelSpec
-from mediakit.models.state_dicts import from_ncnn
 
 if TYPE_CHECKING:
     from mediakit.models.store import Store
@@ -61,6 +60,8 @@ def keep(
 
 def convert(store: "Store", spec: ModelSpec, work: Path) -> None:
     """Make safetensors of an ncnn pair. UserError missing_extra, bad_weights."""
+    from mediakit.models.state_dicts import from_ncnn
+
     if spec.local:
         pair = {s: spec.local.with_suffix(s) for s in (".param", ".bin")}
     else:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from mediakit.errors import UserError, show
 from mediakit.models import captioners, hub, trust, whisper
-from mediakit.models.captioners import CAPTION_TASKS
+from mediakit.models.engines import CAPTION_TASKS, DIFFUSION_TASKS, WHISPER_TASKS
 from mediakit.models.folders import component, pipeline
-from mediakit.models.given import DIFFUSION_TASKS, WHISPER_TASKS
 from mediakit.models.spec import PIPELINE, ModelSpec
 
 # What the libraries that train adapters call their only file

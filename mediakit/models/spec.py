@@ -23,6 +23,16 @@ LOCAL = "local"  # the revision of a model that is a file or folder of the user'
 # What makes a folder a model: the first that of a whole pipeline, the second that of one component
 PIPELINE = "model_index.json"
 COMPONENT = "config.json"
+# What an entry of the user's may leave out
+OWN: dict[str, Any] = {
+    "description": "A model of your own.",
+    "good_at": "",
+    "bad_at": "",
+    "licence": "",
+    "homepage": "",
+    "tasks": (),
+    "revision": "your own",
+}
 
 
 def _is_relative(text: str) -> str:

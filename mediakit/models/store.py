@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mediakit.errors import UserError, show
-from mediakit.models import download, keeping, repositories, trust
+from mediakit.models import keeping, trust
 from mediakit.models.check import check_weights
 from mediakit.models.digests import digest, is_whole, stamped
 from mediakit.models.sources import PACKAGE, Unfetched
@@ -117,6 +117,8 @@ class Store:
     def _check(self, spec: ModelSpec) -> None:
         """UserError bad_weights for a file of no known digest that can't be weights; wrong_model
         for a repository that turned out to be for another task."""
+        from mediakit.models import repositories
+
         repositories.check_tasks(spec, [file.name for file in spec.files])
         if not spec.is_folder:
             paths = self.files(spec)
@@ -152,6 +154,8 @@ class Store:
         )
 
     def _pull(self, spec: ModelSpec, work: Path, progress: Progress) -> None:
+        from mediakit.models import download
+
         spec = self._listed(spec)
         if missing := self._missing(spec):
             if spec.local:
@@ -165,6 +169,8 @@ class Store:
 
     def _listed(self, spec: ModelSpec) -> ModelSpec:
         """`spec` with its files: what a repository holds is asked once."""
+        from mediakit.models import download, repositories
+
         known = trust.fill(spec, self.root)
         if not known.files:
             try:

@@ -15,7 +15,8 @@ from mediakit.heap import uncollected
 from mediakit.media.captions import STOCK
 from mediakit.media.formats import READABLE, sniff
 from mediakit.models.cache import ModelCache
-from mediakit.models.captioners import CAPTION_ENGINE, check_asked
+from mediakit.models.captioners import check_asked
+from mediakit.models.engines import CAPTION_ENGINE
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 from mediakit.tasks.caption_checks import useless

@@ -14,7 +14,7 @@ from mediakit.engines.llama.fit import Fit
 from mediakit.errors import ItemError, UserError, show
 from mediakit.heap import uncollected
 from mediakit.models.cache import ModelCache
-from mediakit.models.given import LLAMA_ENGINE
+from mediakit.models.engines import LLAMA_ENGINE
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 from mediakit.tasks.chat_answer import (

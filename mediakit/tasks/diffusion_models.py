@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mediakit.batch.item import Item
 from mediakit.errors import ItemError, MediakitError
 from mediakit.models.adapters import split_weight
-from mediakit.models.given import WEIGHTS
+from mediakit.models.engines import WEIGHTS
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 from mediakit.tasks.diffusion_options import DiffusionParams

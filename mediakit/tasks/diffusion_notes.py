@@ -5,7 +5,7 @@ import os
 from mediakit import __version__
 from mediakit.batch.item import Item
 from mediakit.models.adapters import split_weight
-from mediakit.models.given import WEIGHTS
+from mediakit.models.engines import WEIGHTS
 from mediakit.tasks.diffusion_models import spec_of
 from mediakit.tasks.diffusion_request import params_of
 

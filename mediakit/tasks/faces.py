@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mediakit.batch.item import Decoded, Item
 from mediakit.errors import ItemError, UserError, show
-from mediakit.models.catalog import DEFAULT_ENGINE
+from mediakit.models.engines import DEFAULT_ENGINE
 from mediakit.models.spec import ModelSpec
 from mediakit.tasks.pictures import PictureTask, attempt
 

@@ -17,7 +17,7 @@ from mediakit.errors import ItemError, UserError, show
 from mediakit.media.audio_formats import SUFFIXES, sniff
 from mediakit.media.transcripts import Transcript
 from mediakit.models.cache import ModelCache
-from mediakit.models.given import WHISPER_ENGINE
+from mediakit.models.engines import WHISPER_ENGINE
 from mediakit.models.spec import ModelSpec
 from mediakit.models.store import Store
 from mediakit.tasks.text_files import check_name, formats_of

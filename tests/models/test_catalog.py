@@ -7,7 +7,7 @@ import pytest
 
 from mediakit.errors import UserError
 from mediakit.models.catalog import find, known, user_file
-from mediakit.models.given import DIFFUSION_ENGINE
+from mediakit.models.engines import DIFFUSION_ENGINE
 from mediakit.models.store import Store
 
 STARTERS = {

@@ -6,8 +6,8 @@ import pytest
 from gguf_files import tiny
 
 from mediakit.errors import UserError
-from mediakit.models.catalog import DEFAULT_ENGINE, find, known, user_file
-from mediakit.models.given import DIFFUSION_ENGINE, LLAMA_ENGINE
+from mediakit.models.catalog import find, known, user_file
+from mediakit.models.engines import DEFAULT_ENGINE, DIFFUSION_ENGINE, LLAMA_ENGINE
 
 MODELS = [spec for spec in known().values() if spec.engine == LLAMA_ENGINE]
 SAMPLING = {"temperature", "top_p", "top_k", "min_p", "repeat_penalty", "context_length"}

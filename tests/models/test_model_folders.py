@@ -14,7 +14,7 @@ from mediakit.errors import UserError
 from mediakit.models import store as stores
 from mediakit.models import upkeep, web
 from mediakit.models.catalog import find, known, user_file
-from mediakit.models.given import DIFFUSION_ENGINE
+from mediakit.models.engines import DIFFUSION_ENGINE
 from mediakit.models.sources import PACKAGE
 from mediakit.models.spec import ModelFile, ModelSpec
 from mediakit.models.store import Store

@@ -11,7 +11,7 @@ import pytest
 from mediakit.errors import UserError
 from mediakit.models import whisper
 from mediakit.models.catalog import find, known, user_file
-from mediakit.models.given import DIFFUSION_ENGINE, WHISPER_ENGINE
+from mediakit.models.engines import DIFFUSION_ENGINE, WHISPER_ENGINE
 from mediakit.models.store import Store
 
 from . import diffusers_folder

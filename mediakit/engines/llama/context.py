@@ -209,7 +209,7 @@ class Context:
     def logits(self, at: int = -1) -> "NDArray[np.float32]":
         """Of what comes after the last token, or after the one `at` that place of what `decode`
         was given: a view, until the next is evaluated."""
-        import numpy as np  # while the model is loaded
+        import numpy as np
 
         pointer = native.llama_get_logits_ith(self.handle, at)
         return np.ctypeslib.as_array(pointer, shape=(self.vocabulary,))

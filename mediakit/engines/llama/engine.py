@@ -1,7 +1,8 @@
 """How a GGUF file becomes a model that answers.
 
-Nothing here takes numpy, which is imported on another thread while llama.cpp reads the file: not
-earlier, when both would wait for the interpreter.
+What answers is imported on another thread while llama.cpp reads the file: not earlier, when both
+would wait for the interpreter. Numpy is imported only by what needs it: it takes longer than the
+rest together.
 """
 
 from collections.abc import Callable

@@ -3,18 +3,19 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal
 
 from mediakit.engines.llama.context import Context, ContextFull
 from mediakit.engines.llama.request import Request
 from mediakit.engines.llama.sampling import Sampler
 from mediakit.engines.llama.writing import Writer
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 Emit = Callable[[str], None]
-Ending = Callable[[], NDArray[np.int32]]
+Ending = Callable[[], "NDArray[np.int32]"]
 
 
 @dataclass(slots=True)
@@ -42,8 +43,9 @@ class Going:
         self._reason: Literal["stop", "length"] = "length"
         self._first = 0.0
 
-    def choose(self, logits: NDArray[np.float32]) -> tuple[str, int | None]:
-        """The text that the next token lets be shown, and the token, if another may follow it."""
+    def choose(self, logits: "NDArray[np.float32] | None" = None) -> tuple[str, int | None]:
+        """The text that the next token lets be shown, and the token, if another may follow it.
+        Without `logits`, those are meant of what the context evaluated last."""
         banned = self._ending() if self.count < self._request.min_tokens else None
         token = self._sampler.next(logits, banned)
         self._first = self._first or time.perf_counter()
@@ -74,7 +76,7 @@ def generate(
     most = min(request.max_tokens, context.size - context.position)
     going = Going(context, request, sampler, ending, most)
     while going.count < most:
-        text, token = going.choose(context.logits())
+        text, token = going.choose()
         emit(text)
         if token is None:
             break

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mediakit.engines.llama import choices, parallel
 from mediakit.engines.llama.context import ContextFull, Prompt
 from mediakit.engines.llama.generation import Emit, Going, Written, generate
 from mediakit.engines.llama.loading import Opened
-from mediakit.engines.llama.parallel import Ask
 from mediakit.engines.llama.prompts import Prompts, Warn, positions
 from mediakit.engines.llama.request import Reply, Request
-from mediakit.engines.llama.sampling import Candidates, Grammars, Sampler
+from mediakit.engines.llama.sampling import Grammars, Sampler
 from mediakit.engines.llama.templates import ChatTemplate
 from mediakit.errors import ItemError, UserError
 from mediakit.models.gguf import Header
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mediakit.engines.llama.candidates import Candidates
+    from mediakit.engines.llama.parallel import Ask
     from mediakit.engines.llama.vision import Projector
 
 _LONGEST_CHOICE = 256  # tokens
@@ -33,7 +33,7 @@ class _Asked:
     """A request that is answered beside others."""
 
     number: int
-    ask: Ask
+    ask: "Ask"
     sampler: Sampler
     warnings: list[str]
 
@@ -53,7 +53,6 @@ class Llama:
         self._template = template
         self._sight = sight
         self._prompts = Prompts(opened.context, self._render, sight.look if sight else None)
-        self._candidates = Candidates(opened.context.vocabulary)
         self._grammars = Grammars(opened.context.vocab)
         self._sequences = sequences
         self.at_once = 1  # answers, as the last one was made
@@ -116,6 +115,8 @@ class Llama:
         if self.sequences == 1:
             yield from self._in_turn(requests, range(len(requests)), check)
             return
+        from mediakit.engines.llama import parallel  # and with it numpy
+
         with ExitStack() as held:
             asked: list[_Asked] = []
             for number, request in enumerate(requests):
@@ -125,11 +126,13 @@ class Llama:
                         continue
                     prompt, warnings = self._prompt(request)
                     tokens = [item for item in prompt if isinstance(item, int)]
-                    sampler = Sampler(request.sampling, self._candidates, self._grammar(request))
+                    sampler = self._sampler(request)
                 except (ItemError, UserError) as error:
                     yield number, error
                     continue
-                ask = Ask(tokens, min(request.max_tokens, self.context_length - len(tokens)))
+                ask = parallel.Ask(
+                    tokens, min(request.max_tokens, self.context_length - len(tokens))
+                )
                 asked.append(_Asked(number, ask, held.enter_context(sampler), warnings))
             for numbers in parallel.families([each.ask for each in asked], self.sequences):
                 some = [asked[number] for number in numbers]
@@ -138,6 +141,8 @@ class Llama:
     def _together(
         self, requests: Sequence[Request], asked: list[_Asked], check: Callable[[], None]
     ) -> Iterator[tuple[int, Reply | ItemError | UserError]]:
+        from mediakit.engines.llama import parallel
+
         asks = [each.ask for each in asked]
         most = min(self.sequences, len(asks))
         if most == 1 or not self._context.has_room(max(ask.length for ask in asks), most):
@@ -195,17 +200,26 @@ class Llama:
         self._check_fits(positions(prompt), 1)
         return prompt, warnings
 
-    def _grammar(self, request: Request) -> Any:
-        """A sampler of the request's grammar, if it has one; UserError bad_grammar."""
-        return self._grammars.begin(request.grammar) if request.grammar is not None else None
+    def _sampler(self, request: Request) -> Sampler:
+        """UserError bad_grammar."""
+        grammar = None if request.grammar is None else self._grammars.begin(request.grammar)
+        return Sampler(request.sampling, self._context, lambda: self._candidates, grammar)
+
+    @cached_property
+    def _candidates(self) -> "Candidates":
+        from mediakit.engines.llama.candidates import Candidates
+
+        return Candidates(self._context.vocabulary)
 
     def _answer(self, request: Request, emit: Emit) -> tuple[Written, Mapping[str, float] | None]:
         if request.choices:
             return self._choose(request.choices, emit)
-        with Sampler(request.sampling, self._candidates, self._grammar(request)) as sampler:
+        with self._sampler(request) as sampler:
             return generate(self._context, request, sampler, lambda: self._ending, emit), None
 
     def _choose(self, answers: Sequence[str], emit: Emit) -> tuple[Written, Mapping[str, float]]:
+        from mediakit.engines.llama import choices
+
         tokens = {text: self._context.tokenize(text, special=False) for text in answers}
         longest = max(map(len, tokens.values()))
         if longest > _LONGEST_CHOICE:
@@ -237,8 +251,10 @@ class Llama:
         )
 
     @cached_property
-    def _ending(self) -> NDArray[np.int32]:
+    def _ending(self) -> "NDArray[np.int32]":
         """All tokens that end a turn."""
+        import numpy as np
+
         context = self._context
         return np.array(
             [token for token in range(context.vocabulary) if context.ends(token)], np.int32

@@ -1,59 +1,25 @@
 """Which token comes next: llama.cpp's own samplers, in llama-cpp-python's order."""
 
-import ctypes
+import math
 from collections import OrderedDict
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from mediakit.engines.llama import log
+from mediakit.engines.llama.context import Context
 from mediakit.engines.llama.gbnf import check_gbnf
 from mediakit.engines.llama.native import native
 from mediakit.engines.llama.request import Sampling
 from mediakit.errors import ItemError, UserError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mediakit.engines.llama.candidates import Candidates
+
 _LAST = 64  # tokens that the penalties look back, as llama-cpp-python's default
 _GRAMMARS = 8  # that stay parsed
-# one token's llama_token_data
-CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-
-
-class Candidates:
-    """Every token with its logit, in the form that samplers take."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._tokens = np.arange(count, dtype=np.int32)
-        self._rows = np.zeros(count, CANDIDATE)
-        self._array: Any = native.llama_token_data_array()
-
-    def fill(self, logits: NDArray[np.float32]) -> None:
-        self._rows["id"] = self._tokens
-        self._rows["logit"] = logits
-        self._begin(len(logits))
-
-    def single(self, token: int) -> None:
-        """That token alone."""
-        self._rows[0] = (token, 1.0, 0.0)
-        self._begin(1)
-
-    def apply(self, sampler: Any) -> None:
-        native.llama_sampler_apply(sampler, ctypes.byref(self._array))
-
-    @property
-    def possible(self) -> bool:
-        """Whether a token is left that may come."""
-        return bool(self._rows["logit"][: self._array.size].max() > -np.inf)
-
-    @property
-    def selected(self) -> int:
-        return int(self._rows["id"][self._array.selected])
-
-    def _begin(self, size: int) -> None:
-        array = self._array
-        array.data = self._rows.ctypes.data_as(native.llama_token_data_p)
-        array.size, array.selected, array.sorted = size, -1, False
 
 
 class Grammars:
@@ -87,15 +53,23 @@ class Grammars:
 class Sampler:
     """Chooses the tokens of one answer. Use it in a with block: it holds memory of llama.cpp's.
 
-    `grammar` is one of `Grammars.begin`, and freed with it.
+    `grammar` is one of `Grammars.begin`, and freed with it. `candidates` are made when they are
+    needed, which takes numpy.
     """
 
-    def __init__(self, sampling: Sampling, candidates: Candidates, grammar: Any = None) -> None:
+    def __init__(
+        self,
+        sampling: Sampling,
+        context: Context,
+        candidates: "Callable[[], Candidates]",
+        grammar: Any = None,
+    ) -> None:
+        self._context = context
         self._candidates = candidates
         self._grammar = grammar
         self._is_greedy = _is_greedy(sampling)
         self._chain = native.llama_sampler_chain_init(native.llama_sampler_chain_default_params())
-        for part in _chain(sampling, candidates.count):
+        for part in _chain(sampling, context.vocabulary):
             native.llama_sampler_chain_add(self._chain, part)
 
     def __enter__(self) -> "Sampler":
@@ -106,19 +80,28 @@ class Sampler:
         if self._grammar:
             native.llama_sampler_free(self._grammar)
 
-    def next(self, logits: NDArray[np.float32], banned: NDArray[np.int32] | None) -> int | None:
-        """The next token, none of `banned`; None where the grammar allows no other.
+    def next(
+        self,
+        logits: "NDArray[np.float32] | None" = None,
+        banned: "NDArray[np.int32] | None" = None,
+    ) -> int | None:
+        """The next token, none of `banned`; None where the grammar allows no other. Without
+        `logits`, those are meant of what the context evaluated last. ItemError if the model
+        computes no numbers.
 
         A token is chosen first and held against the grammar then; only if it does not fit, all
         150,000 are (llama.cpp's common/sampling.cpp does so too): the same where the most probable
         is taken, and an equally valid draw where not.
         """
+        if logits is None and banned is None and not self._grammar:
+            return self._last()
+        if logits is None:
+            logits = self._context.logits()
         if banned is not None:
             logits = logits.copy()
-            logits[banned] = -np.inf
+            logits[banned] = -math.inf
         best = int(logits.argmax())  # of numbers that are none, the first
-        if np.isnan(logits[best]):
-            raise ItemError("failed", "the model computes no numbers; its file may be damaged")
+        _check(logits[best])
         token = best if self._is_greedy else self._choose(logits)
         if token is not None and self._grammar and not self._fits(token):
             token = self._choose(logits, self._grammar)
@@ -129,8 +112,16 @@ class Sampler:
             native.llama_sampler_accept(self._chain, token)
         return token
 
-    def _choose(self, logits: NDArray[np.float32], grammar: Any = None) -> int | None:
-        candidates = self._candidates
+    def _last(self) -> int:
+        """The next token after what the context evaluated last, chosen in one call."""
+        pointer = native.llama_get_logits_ith(self._context.handle, -1)
+        _check(pointer[0])  # one that is none makes all others none
+        token = int(native.llama_sampler_sample(self._chain, self._context.handle, -1))
+        _check(pointer[token])
+        return token
+
+    def _choose(self, logits: "NDArray[np.float32]", grammar: Any = None) -> int | None:
+        candidates = self._candidates()
         candidates.fill(logits)
         if grammar:
             candidates.apply(grammar)
@@ -140,9 +131,15 @@ class Sampler:
         return candidates.selected
 
     def _fits(self, token: int) -> bool:
-        self._candidates.single(token)
-        self._candidates.apply(self._grammar)
-        return self._candidates.possible
+        candidates = self._candidates()
+        candidates.single(token)
+        candidates.apply(self._grammar)
+        return candidates.possible
+
+
+def _check(logit: float) -> None:
+    if math.isnan(logit):
+        raise ItemError("failed", "the model computes no numbers; its file may be damaged")
 
 
 def _is_greedy(sampling: Sampling) -> bool:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from gguf_files import facts, gguf, tiny, weights
 
+from mediakit.engines.llama.candidates import CANDIDATE
 from mediakit.engines.llama.engine import load
 from mediakit.engines.llama.fit import Fit
 from mediakit.engines.llama.model import Llama
 from mediakit.engines.llama.request import Message, Request, Sampling
-from mediakit.engines.llama.sampling import CANDIDATE
 from mediakit.errors import ItemError, Stopped, UserError
 
 GREEDY = Sampling(temperature=0)
