@@ -15,6 +15,7 @@ from mediakit import heap
 from mediakit.errors import UserError, show
 
 _BUSY_SECONDS = 0.08  # long enough for several scheduler ticks (4 ms), too short to be noticed
+_LATELY = 1.0  # seconds: what was longer ago says little of now
 # A device node that every driver needs on Linux; without one, asking torch (2 s of import) can
 # only answer no. NVIDIA, Jetson, AMD, Windows' subsystem.
 _GPU_NODES = ("/dev/nvidiactl", "/dev/nvhost-ctrl-gpu", "/dev/nvgpu", "/dev/kfd", "/dev/dxg")
@@ -131,13 +132,11 @@ def empty_cache(device: str) -> None:
 def free_cores() -> int:
     """Physical cores that this process may use and that others leave idle now; at least 1.
 
-    Takes 80 ms. A thread pool larger than this spins: the worst slowdown measured, 8 to 20 times.
+    Takes 80 ms, less those since this module was imported or since it was last asked. A thread
+    pool larger than this spins: the worst slowdown measured, 8 to 20 times.
     """
     cores = _core_groups()
-    mine = _process_seconds()
-    began = time.monotonic()
-    shares = psutil.cpu_percent(_BUSY_SECONDS, percpu=True)
-    mine = (_process_seconds() - mine) / (time.monotonic() - began)
+    shares, mine = _shares()
     busy = sum(
         max((shares[cpu] for cpu in group if cpu < len(shares)), default=0.0) / 100
         for group in cores
@@ -176,6 +175,20 @@ def _cuda(index: int) -> Device:
     if properties.major >= 8 or torch.version.hip:  # before Ampere bfloat16 is emulated
         dtypes.append("bfloat16")
     return Device(name, properties.name, properties.total_memory, free_memory(name), tuple(dtypes))
+
+
+def _shares() -> tuple[list[float], float]:
+    """How busy each CPU was lately, in percent, and how many of them this process kept so."""
+    since = time.monotonic() - _looked[0]
+    if not _BUSY_SECONDS <= since <= _LATELY:
+        psutil.cpu_percent(percpu=True)
+        _looked[:] = time.monotonic(), _process_seconds()
+        time.sleep(_BUSY_SECONDS)
+    shares = psutil.cpu_percent(percpu=True)  # since the last call
+    now = time.monotonic(), _process_seconds()
+    mine = (now[1] - _looked[1]) / (now[0] - _looked[0])
+    _looked[:] = now
+    return shares, mine
 
 
 def _process_seconds() -> float:
@@ -278,3 +291,6 @@ def _cpu_quota(root: Path = Path("/sys/fs/cgroup"), membership: str | None = Non
         except (OSError, ValueError):
             pass
     return quota
+
+
+_looked = [time.monotonic(), _process_seconds()]  # when `_shares` last did

@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from contextlib import suppress
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -102,14 +103,22 @@ def main() -> None:
     # them, until the work begins
     gc.disable()
     _open_closed()
-    # looking for them reads the metadata of everything that is installed, at each start
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    _forbid_plugins()
     status = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()
     # exit() would wait for a thread that is within a net, for minutes, and take libraries apart
     os._exit(status)
+
+
+def _forbid_plugins() -> None:
+    """pydantic looks for plugins in the metadata of everything that is installed, at each start;
+    told not to (PYDANTIC_DISABLE_PLUGINS), it still imports what reads them, which takes longer
+    than all the options do. If it comes to look elsewhere, this does nothing."""
+    loader = ModuleType("pydantic.plugin._loader")
+    loader.get_plugins = tuple  # type: ignore[attr-defined]
+    sys.modules.setdefault(loader.__name__, loader)
 
 
 def _open_closed() -> None:

@@ -43,11 +43,15 @@ def load(
     if source.strip():  # a base model has none
         template = ChatTemplate(source, facts.bos, facts.eos)
         template.start()  # a process gets ready while the model loads
+
+    def reading() -> None:
+        Thread(target=import_module, args=("mediakit.engines.llama.model",), daemon=True).start()
+        begun()
+
     with ExitStack() as undo:
         if template is not None:
             undo.callback(template.close)
-        Thread(target=import_module, args=("mediakit.engines.llama.model",), daemon=True).start()
-        opened = open_model(file, facts, fit, begun)
+        opened = open_model(file, facts, fit, reading)
         undo.callback(opened.context.close)
         sight = None
         if projector is not None and trial is not None:

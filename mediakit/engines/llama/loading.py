@@ -50,8 +50,7 @@ def open_model(
             layers = memory.gpu_layers(header, cells, on_gpu)
     log.ignore()
     native.llama_backend_init()
-    begun()
-    model = _model(file, layers, found)
+    model = _model(file, _model_params(layers, found), begun)
 
     def begin(tokens: int, sequences: int) -> Any:
         log.silence()
@@ -75,14 +74,19 @@ def open_model(
     return Opened(context, layers, header.tensor_bytes + taken * header.cache_bytes)
 
 
-def _model(file: Path, layers: int, found: Gpu | None) -> Any:
+def _model_params(layers: int, found: Gpu | None) -> Any:
     params = native.llama_model_default_params()
     params.n_gpu_layers = layers
     params.load_mode = native.LLAMA_LOAD_MODE_MMAP
     if found is not None:
         params.split_mode = native.LLAMA_SPLIT_MODE_NONE
         params.main_gpu = found.index
+    return params
+
+
+def _model(file: Path, params: Any, begun: Callable[[], None]) -> Any:
     name = str(file).encode("utf-8", "surrogateescape")
+    begun()
     if model := native.llama_model_load_from_file(name, params):
         return model
     log.silence()  # once more, to hear why not
