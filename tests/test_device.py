@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -140,3 +141,14 @@ def test_import_is_cheap() -> None:
     code = "import sys, mediakit.device; print('torch' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False False"
+
+
+def test_cores_are_counted_over_the_time_that_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits where the last look was short ago, but not too short."""
+    slept: list[float] = []
+    monkeypatch.setattr(device.time, "sleep", slept.append)
+    for ago, expected in ((0.2, 0), (0.0, 1), (5.0, 1)):
+        slept.clear()
+        device._looked[:] = time.monotonic() - ago, device._process_seconds()
+        assert device.free_cores() >= 1
+        assert len(slept) == expected

@@ -436,3 +436,63 @@ def test_a_closed_pipe_ends_quietly(chat: Any, home: Path) -> None:
         assert process.wait(60) == 141
     assert "Traceback" not in said
     assert "pipe closed" in said and "goes on" not in said  # nothing is kept without -o
+
+
+# the model is loaded while the batch is planned
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["hello"], "1 loaded, 1 found"),
+        (["hello", "--from", "none.csv"], ""),
+        (["hello", "good day", "-o", "-"], ""),
+        (["--from", "asked.txt"], "1 loaded, 1 found"),
+        (["--from", "asked.csv"], "1 loaded, 0 found"),
+        (["hello", "-o", "out"], "1 loaded, 0 found"),
+    ],
+)
+def test_a_model_that_is_sure_to_be_needed_is_loaded_first(
+    chat: Any, home: Path, options: list[str], told: str
+) -> None:
+    """Not where an earlier answer or another model may stand for it."""
+    Path("asked.txt").write_text("hello\n")
+    Path("asked.csv").write_text("prompt\nhello\n")
+    done = chat(*options, *SHORT, "-v", status=0 if told else 2)
+    assert not told or f"models: {told}, 0 evicted" in done.stderr
+    if options[-1] == "out":
+        again = chat(*options, *SHORT, "-v")
+        assert "models: 0 loaded" in again.stderr or "models:" not in again.stderr
+
+
+def test_the_seconds_of_a_model_that_was_loaded_first(chat: Any) -> None:
+    """Those that its first answer waited for it; no part counts twice."""
+    (record,) = chat("hello", *SHORT, "--json").records
+    seconds = record["seconds"]
+    assert seconds["load"] >= 0 and seconds["compute"] > 0
+    assert record["result"]["first_token_seconds"] <= seconds["compute"]
+
+
+def test_what_is_wrong_with_a_model_that_is_loaded_first_is_told_once(
+    chat: Any, home: Path
+) -> None:
+    Path("bad.gguf").write_bytes(b"GGUF" + b"\3\0\0\0" + bytes(40))
+    done = chat("hello", "--model", "bad.gguf", status=2)
+    assert len(done.errors) == 1
+    assert "bad.gguf" in done.stderr and "Traceback" not in done.stderr
+    assert chat("hello", "--device", "cuda:9", status=2).errors == ["bad_device"]
+
+
+def test_one_answer_takes_neither_numpy_nor_the_metadata_of_packages(home: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from mediakit.cli import app\n"
+        "unwanted = {'numpy', 'importlib.metadata', 'email', 'torch', 'jinja2'}\n"
+        "os._exit = lambda status: print(status, sorted(unwanted & set(sys.modules)))\n"
+        "app.main()"
+    )
+    command = [sys.executable, "-c", code, "chat", "--preset", "starter", "hello", *SHORT]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+    )
+    assert done.stdout.splitlines()[-1] == "0 []"

@@ -4,10 +4,13 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+import typer
 import yaml
+
+from mediakit.cli.defaults import Command
 
 Explain = Callable[..., tuple[Any, str]]
 
@@ -303,3 +306,36 @@ def test_help_names_every_option_in_full(mediakit: Any, monkeypatch: Any, column
             for flag in flags(field, info, model)
         }
         assert options <= {word.rstrip(",") for word in words}
+
+
+def test_only_what_was_told_is_parsed(monkeypatch: Any) -> None:
+    """Defaults are taken as they are; what an environment says is told."""
+    parsed: list[str] = []
+
+    def parse(text: str) -> str:
+        parsed.append(text)
+        return text.upper()
+
+    app = typer.Typer(add_completion=False)
+    option = typer.Option(parser=parse, metavar="TEXT", envvar="COLOUR")
+
+    @app.command(cls=Command)
+    def show(
+        colour: Annotated[str, option] = "red",
+        size: int = 3,
+        names: Annotated[list[str] | None, typer.Option(parser=parse)] = None,
+    ) -> tuple[str, int, list[str] | None]:
+        return colour, size, names
+
+    def run(*args: str) -> tuple[tuple[str, int, list[str] | None], list[str]]:
+        parsed.clear()
+        done = typer.main.get_command(app).main(list(args), standalone_mode=False)
+        return done, list(parsed)
+
+    assert run() == (("red", 3, None), [])
+    assert run("--colour", "blue", "--size", "4") == (("BLUE", 4, None), ["blue"])
+    assert run("--names", "a", "--names", "b") == (("red", 3, ["A", "B"]), ["a", "b"])
+    monkeypatch.setenv("COLOUR", "green")
+    assert run() == (("GREEN", 3, None), ["green"])
+    with pytest.raises(Exception, match="valid int"):
+        run("--size", "four")
