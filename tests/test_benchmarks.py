@@ -128,12 +128,12 @@ def test_how_far_pictures_are_apart(
 
 
 @pytest.mark.parametrize(
-    ("change", "alike", "count"),
-    [("names and text", True, 2), ("one value", False, 2), ("one more", False, 3),
-     ("none", False, 0)],
+    ("change", "apart", "count"),
+    [("names and text", 0, 2), ("one value", 1, 2), ("one twice", 10, 2), ("one more", 255, 3),
+     ("none", 255, 0)],
 )  # fmt: skip
-def test_generated_pictures_count_as_the_same_by_their_pixels_alone(
-    change: str, alike: bool, count: int, tmp_path: Path
+def test_generated_pictures_are_told_apart_by_their_pixels_alone(
+    change: str, apart: int, count: int, tmp_path: Path
 ) -> None:
     pictures = [np.full((8, 8, 3), value, np.uint8) for value in (10, 20)]
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
@@ -145,6 +145,8 @@ def test_generated_pictures_count_as_the_same_by_their_pixels_alone(
         pictures[1][7, 7, 2] += 1
     elif change == "one more":
         pictures.append(pictures[0])
+    elif change == "one twice":
+        pictures[1] = pictures[0]
     elif change == "none":
         pictures.clear()
     text = PngInfo()
@@ -152,11 +154,11 @@ def test_generated_pictures_count_as_the_same_by_their_pixels_alone(
     for number, pixels in enumerate(reversed(pictures)):
         Image.fromarray(pixels).save(ours / f"a-red-star_{number}.png", pnginfo=text)
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.diffusion", "same", ours, theirs],
+        [sys.executable, "-m", "benchmarks.diffusion", "apart", ours, theirs],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"count": count, "size": "8x8", "same": alike}
+    assert json.loads(done.stdout) == {"count": count, "size": "8x8", "apart": apart}
 
 
 def test_generating_is_compared_over_enough_pictures(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mediakit.engines.diffusion import memory
 from mediakit.engines.diffusion.engine import Diffusion, load
 from mediakit.engines.diffusion.request import Files, Made, Picture, Request
 from mediakit.errors import ItemError, OutOfMemory, Stopped
@@ -278,6 +279,18 @@ class TestMemory:
         vae = engine._parts["vae"]
         assert vae.use_tiling and vae.use_slicing
         assert np.abs(pixels(engine.run([request()])[0]).astype(int) - whole).max() <= 1
+        engine.close()
+
+    def test_a_cpu_decodes_large_pictures_one_by_one(self, model: Model, monkeypatch: Any) -> None:
+        engine = load(Files(model("sd1")), "cpu", "float32", 1, False)
+        asked, vae = [request(), request(seed=2)], engine._parts["vae"]
+        together = [pixels(made).astype(int) for made in engine.run(asked)]
+        assert not vae.use_slicing
+        monkeypatch.setattr(memory, "_CACHED", 1)
+        apart = [pixels(made).astype(int) for made in engine.run(asked)]
+        assert vae.use_slicing and not vae.use_tiling
+        for one, other in zip(together, apart, strict=True):
+            assert np.abs(one - other).max() <= 1
         engine.close()
 
     def test_exact_never_does(self, opened: Open) -> None:
