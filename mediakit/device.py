@@ -132,14 +132,13 @@ def empty_cache(device: str) -> None:
 def free_cores() -> int:
     """Physical cores that this process may use and that others leave idle now; at least 1.
 
-    Takes 80 ms, less those since this module was imported or since it was last asked. A thread
-    pool larger than this spins: the worst slowdown measured, 8 to 20 times.
+    Takes 80 ms, less those since `look` or since this module was imported. A thread pool larger
+    than this spins: the worst slowdown measured, 8 to 20 times.
     """
     cores = _core_groups()
     shares, mine = _shares()
     busy = sum(
-        max((shares[cpu] for cpu in group if cpu < len(shares)), default=0.0) / 100
-        for group in cores
+        max((shares[cpu] for cpu in group if cpu < len(shares)), default=0.0) for group in cores
     )
     idle = len(cores) - round(max(0.0, busy - mine))
     return max(1, math.floor(min(idle, _cpu_quota())))
@@ -177,18 +176,32 @@ def _cuda(index: int) -> Device:
     return Device(name, properties.name, properties.total_memory, free_memory(name), tuple(dtypes))
 
 
+def look() -> None:
+    """Begin to watch how busy the CPUs are: what was before says nothing of what comes."""
+    _looks[:] = [_Look()]
+
+
+class _Look:
+    """What the CPUs have done until now, and what this process has done of it."""
+
+    def __init__(self) -> None:
+        self.at = time.monotonic()
+        self.mine = _process_seconds()
+        self.cpus = [(sum(cpu), cpu.idle) for cpu in psutil.cpu_times(percpu=True)]
+
+
 def _shares() -> tuple[list[float], float]:
-    """How busy each CPU was lately, in percent, and how many of them this process kept so."""
-    since = time.monotonic() - _looked[0]
-    if not _BUSY_SECONDS <= since <= _LATELY:
-        psutil.cpu_percent(percpu=True)
-        _looked[:] = time.monotonic(), _process_seconds()
-        time.sleep(_BUSY_SECONDS)
-    shares = psutil.cpu_percent(percpu=True)  # since the last call
-    now = time.monotonic(), _process_seconds()
-    mine = (now[1] - _looked[1]) / (now[0] - _looked[0])
-    _looked[:] = now
-    return shares, mine
+    """How busy each CPU was lately, 0 to 1, and how many of them this process kept so."""
+    if time.monotonic() - _looks[0].at > _LATELY:
+        look()
+    time.sleep(max(0.0, _BUSY_SECONDS - (time.monotonic() - _looks[0].at)))
+    before, now = _looks[0], _Look()
+    look()
+    shares = [
+        1 - (idle - was_idle) / max(total - was, 0.01)
+        for (was, was_idle), (total, idle) in zip(before.cpus, now.cpus, strict=False)
+    ]
+    return shares, (now.mine - before.mine) / (now.at - before.at)
 
 
 def _process_seconds() -> float:
@@ -293,4 +306,4 @@ def _cpu_quota(root: Path = Path("/sys/fs/cgroup"), membership: str | None = Non
     return quota
 
 
-_looked = [time.monotonic(), _process_seconds()]  # when `_shares` last did
+_looks = [_Look()]

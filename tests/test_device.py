@@ -4,7 +4,6 @@ import math
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -144,11 +143,27 @@ def test_import_is_cheap() -> None:
 
 
 def test_cores_are_counted_over_the_time_that_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits where the last look was short ago, but not too short."""
+    """Nobody waits longer than it takes to have looked for 80 ms."""
     slept: list[float] = []
     monkeypatch.setattr(device.time, "sleep", slept.append)
-    for ago, expected in ((0.2, 0), (0.0, 1), (5.0, 1)):
-        slept.clear()
-        device._looked[:] = time.monotonic() - ago, device._process_seconds()
+    for ago, expected in ((0.2, 0.0), (0.05, 0.03), (5.0, 0.08)):
+        device.look()
+        device._looks[0].at -= ago
         assert device.free_cores() >= 1
-        assert len(slept) == expected
+        assert slept.pop() == pytest.approx(expected, abs=0.02)
+
+
+def test_what_others_keep_busy_is_not_free() -> None:
+    """As far as the CPUs are ours to say so: other tests run beside this one."""
+    before = device._Look()
+    device.look()
+    busy = [(total + 1.0, idle) for total, idle in before.cpus]  # a second, none of it idle
+    now = device._Look()
+    now.cpus = busy
+    with pytest.MonkeyPatch.context() as patch:
+        device._looks[0].cpus = before.cpus
+        device._looks[0].at -= 0.5
+        patch.setattr(device, "_Look", lambda: now)
+        shares, _ = device._shares()
+    assert shares == [1.0] * len(before.cpus)
+    device.look()

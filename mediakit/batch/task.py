@@ -175,7 +175,7 @@ class Task(ABC):
 
     def get_ready(self, recipe: Recipe | None = None) -> None:
         """`begin`, and warm up on another thread; from the second call on, nothing. The models of
-        a `recipe` that is sure to be needed are loaded there too. UserError as `begin` has it."""
+        a `recipe` that will be needed are loaded there too. UserError as `begin` has it."""
         if self.is_ready:
             return
         self.begin()
@@ -183,12 +183,14 @@ class Task(ABC):
         begun = threading.Event()
 
         def work() -> None:
-            with suppress(Exception):  # `compute` says what is wrong
-                if recipe is None:
-                    self.warm_up()
-                else:
-                    self.load_ahead(recipe, begun.set)
-            begun.set()
+            try:
+                with suppress(Exception):  # `compute` says what is wrong
+                    if recipe is None:
+                        self.warm_up()
+                    else:
+                        self.load_ahead(recipe, begun.set)
+            finally:
+                begun.set()
 
         # daemon: nobody waits for an import at the end
         threading.Thread(target=work, name="warm up", daemon=True).start()
@@ -201,8 +203,9 @@ class Task(ABC):
 
     def load_ahead(self, recipe: Recipe, begun: Callable[[], None]) -> None:
         """Load the models of a recipe into the cache; `begun` is called when what is left of that
-        no longer keeps the interpreter busy: until then, whoever else imports would delay it."""
-        return
+        no longer keeps the interpreter busy: until then, whoever else imports would delay it.
+        Here: only what `warm_up` does."""
+        self.warm_up()
 
     @abstractmethod
     def used(self) -> Mapping[str, Any]:

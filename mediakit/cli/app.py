@@ -65,6 +65,8 @@ class LazyGroup(TyperGroup):
 def load(name: str) -> Any:
     """The real command of that name, imported now."""
     module = imported(COMMANDS[name][0])
+    if name in TOOLS:
+        gc.enable()
     single = module.command(name) if name in TASKS else module.app
     command = typer.main.get_command(single)
     command.name = name
@@ -100,7 +102,7 @@ def callback(
 def main() -> None:
     """Run the command line and exit with its status."""
     # importing makes objects by the hundred thousand that all stay: no search for cycles among
-    # them, until the work begins
+    # them, until the work begins (cli/batch.py, or a tool's)
     gc.disable()
     _open_closed()
     _forbid_plugins()

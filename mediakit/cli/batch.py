@@ -102,9 +102,9 @@ def _gathered(
 def _run(
     worker: Task, ledger: Ledger, feed: Feed, renderer: Renderer, notify: Notify
 ) -> ExitStatus:
+    gc.enable()  # see app.main
     if ledger.batch.dry_run:
         return _dry_run(type(worker), ledger, feed, renderer.stop, notify)
-    gc.enable()  # see app.main
     status = Runner(worker, ledger, notify, renderer.stop).run(feed)
     used = ", ".join(f"{name} {value}" for name, value in worker.used().items() if value)
     renderer(Note(f"computed with: {used or 'nothing'}", level=1))

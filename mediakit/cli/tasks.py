@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mediakit import device
 from mediakit.batch.task import Task
 from mediakit.cli.checks import check_bare, check_together
 from mediakit.cli.defaults import Command
@@ -91,4 +92,7 @@ def _asked(task: type[Task], given: Given, arguments: list[str]) -> list[str]:
         if arguments or given.batch.list_file:
             raise UserError("usage", "--prompt and other prompts contradict each other")
         arguments = [given.params.prompt]  # type: ignore[attr-defined]
-    return piped(task, given.batch, arguments)
+    found = piped(task, given.batch, arguments)
+    if found != arguments:
+        device.look()  # what wrote the pipe is done
+    return found

@@ -15,12 +15,13 @@ from mediakit.params import Execution
 
 
 def begin(task: type[Task], given: Given, arguments: list[str]) -> Task:
-    """The task, which loads its model already if that is here and sure to be needed."""
+    """The task, which loads its model already if that is here and will be needed, unless something
+    turns out to be wrong."""
     worker = task(given.execution, Store(offline=given.batch.offline), new_cache(given.execution))
     if _is_asked(task, given, arguments):
         store = worker.store
         job = Job(task, given.params, given.given, given.batch)
-        with suppress(MediakitError):  # the batch says it in its turn
+        with suppress(MediakitError, ImportError):  # the batch says it in its turn
             recipe = Recipes(job, lambda spec: trust.fill(spec, store.root)).of()
             if all(map(store.path, recipe.models.values())):
                 worker.get_ready(recipe)
@@ -35,7 +36,7 @@ def _is_asked(task: type[Task], given: Given, arguments: list[str]) -> bool:
     """Whether there are prompts that are answered on standard output: no earlier answer can stand
     for theirs, and they name no other model, as rows may."""
     batch = given.batch
-    if not (task.takes_text and task.prints) or batch.dry_run or batch.beside:
+    if not (task.takes_text and task.prints) or batch.dry_run or batch.beside or batch.shard:
         return False
     if batch.out not in (None, Path("-")):
         return False

@@ -5,6 +5,7 @@ A stamp saves time; it is no protection against someone who may write into the c
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -15,6 +16,12 @@ from typing import Any
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.lru_cache(maxsize=256)
+def _digest(path: Path, size: int, mtime_ns: int, inode: int) -> str:
+    """Read once a process, also where no stamp can be written."""
+    return sha256_of(path)
 
 
 def _stat(path: Path) -> dict[str, int]:
@@ -93,7 +100,7 @@ def digest(path: Path, stamps: Path) -> str:
     found, stat = _read(stamp), {**_stat(path), "inode": path.stat().st_ino}
     if "sha256" in found and _says(found, stat):
         return str(found["sha256"])
-    sha256 = sha256_of(path)
+    sha256 = _digest(path, **stat)
     with contextlib.suppress(OSError):
         stamps.mkdir(parents=True, exist_ok=True)
     _write(stamp, {"sha256": sha256, **stat})

@@ -123,11 +123,21 @@ class Chat(Task):
             import_module("mediakit.engines.llama.engine")
 
     def load_ahead(self, recipe: Recipe, begun: Callable[[], None]) -> None:
+        params = recipe.params
+        assert isinstance(params, ChatParams)
+        if params.projector:  # its trial would outlive a command that ends meanwhile
+            self.warm_up()
+            return
         with uncollected():
-            if not getattr(recipe.params, "raw", False):
-                import_module("mediakit.engines.llama.renderer").prepare()
-            with self.model(recipe, begun):
-                pass
+            renderer = import_module("mediakit.engines.llama.renderer")
+            if not params.raw:
+                renderer.prepare()
+            plain = not (shape(params) or params.grammar or params.choices or params.min_tokens)
+            try:
+                with self.model(recipe, begun, plain):
+                    pass
+            finally:
+                renderer.dismiss()
 
     def used(self) -> Mapping[str, Any]:
         return {
@@ -193,9 +203,10 @@ class Chat(Task):
         return list(groups.values())
 
     def model(
-        self, recipe: Recipe, begun: Callable[[], None] = lambda: None
+        self, recipe: Recipe, begun: Callable[[], None] = lambda: None, plain: bool = False
     ) -> "AbstractContextManager[Llama]":
-        """The recipe's model, loaded or found in the cache; for `begun` see load_ahead."""
+        """The recipe's model, loaded or found in the cache; for `begun` see load_ahead, for
+        `plain` the engine."""
         e, models = self.execution, recipe.models
         spec, projector = models["model"], models.get("projector")
         layers = None if e.gpu_layers == "auto" else e.gpu_layers
@@ -211,7 +222,7 @@ class Chat(Task):
                 self._device, self._threads, layers, e.context_length, self._parallel, alike,
                 e.memory_budget,
             )  # fmt: skip
-            return files[0], fit, sight, begun
+            return files[0], fit, sight, begun, plain
 
         key = (spec.sha256, projector and projector.sha256, e.context_length, self._parallel)
         return self.loaded(spec, key, self._device, arguments)

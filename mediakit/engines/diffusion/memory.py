@@ -51,7 +51,7 @@ class Memory:
         size = 4 if upcast else vae.dtype.itemsize
         need = height * width * channels * size * _DECODER
         room = free_memory(self._device) * _SHARE
-        most = min(room, _CACHED) if self._device == "cpu" else room / count
+        most = min(room / count, _CACHED) if self._device == "cpu" else room / count
         _switch(vae, "slicing", count > 1 and need > most)
         _switch(vae, "tiling", need > room)
 

@@ -1,8 +1,8 @@
 """How a GGUF file becomes a model that answers.
 
 What answers is imported on another thread while llama.cpp reads the file: not earlier, when both
-would wait for the interpreter. Numpy is imported only by what needs it: it takes longer than the
-rest together.
+would wait for the interpreter. Numpy, which takes longer than the rest together, is left out where
+nothing will need it.
 """
 
 from collections.abc import Callable
@@ -23,12 +23,20 @@ if TYPE_CHECKING:
     from mediakit.engines.llama.model import Llama
     from mediakit.engines.llama.vision import Projector
 
+_PLAIN = ("mediakit.engines.llama.model",)
+_WITH_NUMPY = ("mediakit.engines.llama.parallel", "mediakit.engines.llama.candidates")
+
 
 def load(
-    file: Path, fit: Fit, projector: Path | None = None, begun: Callable[[], None] = lambda: None
+    file: Path,
+    fit: Fit,
+    projector: Path | None = None,
+    begun: Callable[[], None] = lambda: None,
+    plain: bool = False,
 ) -> "Llama":
     """Open a language model in GGUF, with the `projector` that lets it see pictures. `begun` is
-    called when llama.cpp is to read it.
+    called when llama.cpp is to read it; `plain` says that one answer is wanted, without a grammar
+    and the like, which takes no numpy.
 
     Raises UserError unknown_model, bad_weights, wrong_model or bad_device, and OutOfMemory.
     """
@@ -45,7 +53,8 @@ def load(
         template.start()  # a process gets ready while the model loads
 
     def reading() -> None:
-        Thread(target=import_module, args=("mediakit.engines.llama.model",), daemon=True).start()
+        names = _PLAIN if plain else (*_PLAIN, *_WITH_NUMPY)
+        Thread(target=lambda: [*map(import_module, names)], daemon=True).start()
         begun()
 
     with ExitStack() as undo:

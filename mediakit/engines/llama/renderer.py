@@ -100,6 +100,17 @@ def prepare() -> None:
     _spare.append(_process())
 
 
+def dismiss() -> None:
+    """End it, if none has taken it."""
+    while _spare:
+        _end(_spare.pop())
+
+
+def _taken() -> "subprocess.Popen[bytes] | None":
+    found = _spare.pop() if _spare else None
+    return found if found and found.poll() is None else None
+
+
 def _process() -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         # Isolated and without site: half the start. A session of its own: Ctrl-C is for us.
@@ -118,7 +129,7 @@ class _Child:
     """The process and its pipes. It reads the end of its input, and ends, when we do."""
 
     def __init__(self, first: Mapping[str, Any]) -> None:
-        self._process = _spare.pop() if _spare else _process()
+        self._process = _taken() or _process()
         self.end = weakref.finalize(self, _end, self._process)
         self._compiled = False
         self._limits = first["limits"]

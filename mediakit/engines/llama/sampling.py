@@ -1,5 +1,6 @@
 """Which token comes next: llama.cpp's own samplers, in llama-cpp-python's order."""
 
+import ctypes
 import math
 from collections import OrderedDict
 from collections.abc import Callable
@@ -68,6 +69,7 @@ class Sampler:
         self._candidates = candidates
         self._grammar = grammar
         self._is_greedy = _is_greedy(sampling)
+        self._seen = False  # whether all logits were looked through once
         self._chain = native.llama_sampler_chain_init(native.llama_sampler_chain_default_params())
         for part in _chain(sampling, context.vocabulary):
             native.llama_sampler_chain_add(self._chain, part)
@@ -115,7 +117,13 @@ class Sampler:
     def _last(self) -> int:
         """The next token after what the context evaluated last, chosen in one call."""
         pointer = native.llama_get_logits_ith(self._context.handle, -1)
-        _check(pointer[0])  # one that is none makes all others none
+        if not self._seen:  # later a number that is none has made all others none
+            values = (ctypes.c_float * self._context.vocabulary).from_address(
+                ctypes.addressof(pointer.contents)
+            )
+            _check(sum(memoryview(values).cast("B").cast("f")))
+            self._seen = True
+        _check(pointer[0])
         token = int(native.llama_sampler_sample(self._chain, self._context.handle, -1))
         _check(pointer[token])
         return token

@@ -214,14 +214,27 @@ def test_what_llama_cpp_refuses_says_why(tmp_path: Path, capfd: Any) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_model_of_broken_numbers_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Request(raw="a", sampling=GREEDY),
+        Request(raw="a", sampling=Sampling(temperature=0.8)),
+        Request(raw="a", sampling=GREEDY, min_tokens=2),
+    ],
+)
+@pytest.mark.parametrize("broken", ["all", "one token's"])
+def test_a_model_of_broken_numbers_is_named(tmp_path: Path, asked: Request, broken: str) -> None:
     pairs = facts()
-    tensors = {**weights(pairs), "output_norm.weight": np.full(32, np.nan, np.float32)}
+    tensors = weights(pairs)
+    if broken == "all":
+        tensors["output_norm.weight"] = np.full(32, np.nan, np.float32)
+    else:
+        tensors["output.weight"][5] = np.nan
     path = tmp_path / "a.gguf"
     path.write_bytes(gguf(pairs, tensors))
     model = load(path, Fit("cpu", 1))
     with pytest.raises(ItemError, match="computes no numbers"):
-        model.reply(Request(raw="a"))
+        model.reply(asked)
     model.close()
 
 
