@@ -236,7 +236,7 @@ def test_the_bar_is_taken_away_whatever_happens(
     import toy
 
     class Broken(toy.Copy):
-        def __init__(self, *args: Any) -> None:
+        def begin(self) -> None:
             raise RuntimeError("a bug")
 
     monkeypatch.setattr(toy, "Broken", Broken, raising=False)

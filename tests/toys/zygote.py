@@ -83,10 +83,11 @@ def become(args: list[str], folder: str, environment: dict[str, str]) -> NoRetur
 
 
 def main() -> None:
-    import mediakit.cli.tasks  # once, for all
+    import mediakit.cli.batch  # once, for all
+    import mediakit.cli.tasks
     import toys.task
 
-    assert mediakit.cli.tasks and toys.task
+    assert mediakit.cli.batch and mediakit.cli.tasks and toys.task
     register()
     for line in sys.stdin:
         request = json.loads(line)
