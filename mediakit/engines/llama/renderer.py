@@ -108,7 +108,10 @@ def dismiss() -> None:
 
 def _taken() -> "subprocess.Popen[bytes] | None":
     found = _spare.pop() if _spare else None
-    return found if found and found.poll() is None else None
+    if found and found.poll() is not None:
+        _end(found)
+        return None
+    return found
 
 
 def _process() -> "subprocess.Popen[bytes]":

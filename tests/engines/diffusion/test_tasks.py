@@ -293,6 +293,19 @@ class TestMemory:
             assert np.abs(one - other).max() <= 1
         engine.close()
 
+    def test_a_batch_is_decoded_at_once_only_where_there_is_room(
+        self, model: Model, monkeypatch: Any
+    ) -> None:
+        engine = load(Files(model("sd1")), "cpu", "float32", 1, False)
+        vae = engine._parts["vae"]
+        need = 64 * 64 * vae.config.block_out_channels[0] * 4 * memory._DECODER
+        for pictures, sliced in ((3, False), (1.5, True)):
+            free = int(need * pictures / memory._SHARE)
+            monkeypatch.setattr(memory, "free_memory", lambda device, free=free: free)
+            engine.run([request(), request(seed=2)])
+            assert (vae.use_slicing, vae.use_tiling) == (sliced, False)
+        engine.close()
+
     def test_exact_never_does(self, opened: Open) -> None:
         assert opened("sd1").step_down() is None
 

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from mediakit.engines.llama import renderer
 from mediakit.engines.llama.renderer import Limits
 from mediakit.engines.llama.templates import LEFT_OUT, MERGED, ChatTemplate
 from mediakit.errors import ItemError, UserError
@@ -344,3 +345,24 @@ def test_start_returns_at_once(template: Make) -> None:
     started = time.perf_counter() - began
     made.render(ASKED)
     assert started < (time.perf_counter() - began) / 2
+
+
+def test_a_child_that_was_prepared_is_taken_unless_it_died(
+    template: Make, children: Children
+) -> None:
+    renderer.prepare()
+    (spare,) = children()
+    made = template("{{ messages[0].content }}")
+    assert made.render([{"role": "user", "content": "hi"}]) == "hi"
+    assert children() == [spare]
+    made.close()
+    renderer.prepare()
+    (dead,) = children()
+    dead.kill()
+    dead.wait()
+    again = template("{{ messages[0].content }}")
+    assert again.render([{"role": "user", "content": "hi"}]) == "hi"
+    again.close()
+    renderer.prepare()
+    renderer.dismiss()
+    assert children() == []
