@@ -11,7 +11,7 @@ from mediakit.device import free_memory
 # 9.3 at 256 x 256, where fixed costs show): 4.3 GB for 1024 x 1024.
 _DECODER = 8
 # Bytes of the same, above which a CPU decodes pictures sooner one by one: 0.21 s each at 256 x 256,
-# 0.33 s in a batch of 16; at 128 x 128 and 32 channels 6.3 and 3.8 ms.
+# 0.33 s in a batch of 16; at 64 x 64 and 16 channels 6.3 and 3.8 ms.
 _CACHED = 2**26
 _SHARE = 0.7  # of the free memory: allocators round up, and others want some too
 _ROOM = 2**31  # bytes that a denoising step takes beside the weights, at 1024 x 1024 and batch 1
